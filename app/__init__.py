@@ -1,0 +1,1 @@
+"""Epsilon Ledger: the service that governs privacy budgets."""
