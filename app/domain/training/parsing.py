@@ -1,0 +1,359 @@
+"""Reading training specs: what a DP-SGD job asks for, checked whole before any row is read (L5).
+
+A spec is public and frozen. Its price is one part: `steps` units of a Poisson-sampled Gaussian.
+Rates, divisors and steps come from the spec and the declared nominal size, never from rows (R17).
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Literal, cast
+
+from app.domain.columns import NUMBERS, Column
+from app.domain.datasets import Dataset
+from app.domain.documents import read_choice, read_integer, read_list, read_object, read_text, under
+from app.domain.errors import InvalidParameter, MechanismNotPriced, RefusedByName
+from app.domain.training.spec import (
+    NOISE_RANGE,
+    EvaluationSpec,
+    ModelName,
+    ModelSpec,
+    NoiseTarget,
+    OptimizerName,
+    OptimizerSpec,
+    TrainSpec,
+    features_width,
+    read_decimal,
+)
+
+__all__ = ["TrainSpec", "evaluation_dataset_id", "parse_training"]
+
+STEPS_MOST = 1_000_000
+LAYERS_MOST = 8
+WIDTH_MOST = 16_384
+CLASSES_MOST = 1_000
+PARAMETERS_MOST = 50_000_000
+CHUNK_STEPS_DEFAULT = 25
+PHYSICAL_BATCH_DEFAULT = 256
+# Numbers that one physical batch holds between the layers of the model: 1 GB with their gradients.
+BATCH_NUMBERS_MOST = 2**27
+# Parameters times records over a whole run: a month of one core, at 0.2 ns each. Beside its
+# records a step pays for a draw of noise a parameter, and for a coin a row of the table.
+WORK_MOST = 10**16
+_NOISE_RECORDS = 256
+_COIN_PARAMETERS = 128
+RATE_RANGE = (Decimal("1e-9"), Decimal(1))
+# The clipping kernels prove their rounding for these norms.
+CLIP_RANGE = (Decimal("1e-6"), Decimal("1e6"))
+
+
+_NOT_POISSON = ("shuffled", "shuffle", "fixed", "fixed_size", "without_replacement", "cyclic")
+_LATER = {
+    "checkpoint_every_steps": "runs do not resume from checkpoints in this version",
+    "audit": "runs carry no canaries in this version",
+}
+
+
+def evaluation_dataset_id(document: object) -> str | None:
+    """The id of the public dataset that a spec names, before the spec is checked.
+
+    The caller looks it up and hands it to `parse_training`. Anything malformed gives None here and
+    its refusal there.
+    """
+    if not isinstance(document, Mapping) or not isinstance(document.get("evaluation"), Mapping):
+        return None
+    dataset_id = document["evaluation"].get("dataset_id")
+    return dataset_id if isinstance(dataset_id, str) else None
+
+
+def parse_training(
+    document: object, dataset: Dataset, public: Mapping[str, Dataset], pointer: str = "/spec"
+) -> TrainSpec:
+    """Validate a training spec against a dataset's public schema.
+
+    Args:
+        document: the spec of the job, as received or as stored.
+        dataset: the private dataset that the job is charged for.
+        public: public datasets that the caller may read, by id; for `evaluation`.
+        pointer: where the spec lies in the request.
+
+    Raises:
+        InvalidParameter: a value is malformed, unknown or out of range.
+        MechanismNotPriced: the dataset's unit or relation has no proven price for DP-SGD (R7).
+        RefusedByName: a form that looks private and is not (R28).
+    """
+    _refuse_by_name(document, pointer)
+    fields = read_object(
+        document,
+        pointer,
+        required=(
+            *("v", "algorithm", "model", "features", "label", "loss", "sampling", "steps"),
+            *("clip", "noise", "optimizer"),
+        ),
+        optional=(
+            *("normalise_by", "physical_batch_max", "evaluation", "chunk_steps", "device"),
+            *_LATER,
+        ),
+    )
+    for key, reason in _LATER.items():
+        if key in fields:
+            raise InvalidParameter(under(pointer, key), f"{reason}; leave the key out")
+    read_integer(fields["v"], f"{pointer}/v", low=1, high=1)
+    read_choice(fields["algorithm"], f"{pointer}/algorithm", ("dp_sgd",))
+    read_choice(fields["loss"], f"{pointer}/loss", ("cross_entropy",))
+    read_choice(fields.get("device", "cpu"), f"{pointer}/device", ("cpu",))
+    _require_priced_unit(dataset)
+    label = _parse_label(fields["label"], dataset, f"{pointer}/label")
+    features = _parse_features(fields["features"], dataset, label.name, f"{pointer}/features")
+    model = _parse_model(
+        fields["model"], len(label.domain or ()), features_width(features), f"{pointer}/model"
+    )
+    at = f"{pointer}/sampling"
+    sampling = read_object(fields["sampling"], at, required=("kind", "rate"))
+    read_choice(sampling["kind"], f"{at}/kind", ("poisson",))
+    rate = read_decimal(sampling["rate"], f"{at}/rate", *RATE_RANGE)
+    at = f"{pointer}/clip"
+    clip = read_object(fields["clip"], at, required=("mode", "norm_l2"))
+    read_choice(clip["mode"], f"{at}/mode", ("flat",))
+    noise_multiplier, target = _parse_noise(fields["noise"], f"{pointer}/noise")
+    spec = TrainSpec(
+        model=model,
+        features=tuple(column.name for column in features),
+        label=label.name,
+        rate=rate,
+        normalise_by=_parse_divisor(fields, rate, dataset, f"{pointer}/normalise_by"),
+        steps=read_integer(fields["steps"], f"{pointer}/steps", low=1, high=STEPS_MOST),
+        clip_norm_l2=read_decimal(clip["norm_l2"], f"{at}/norm_l2", *CLIP_RANGE),
+        noise_multiplier=noise_multiplier,
+        target=target,
+        optimizer=_parse_optimizer(fields["optimizer"], f"{pointer}/optimizer"),
+        physical_batch_max=read_integer(
+            fields.get("physical_batch_max", PHYSICAL_BATCH_DEFAULT),
+            f"{pointer}/physical_batch_max",
+            low=1,
+            high=65_536,
+        ),
+        evaluation=_parse_evaluation(
+            fields.get("evaluation"), (*features, label), public, f"{pointer}/evaluation"
+        ),
+        chunk_steps=read_integer(
+            fields.get("chunk_steps", CHUNK_STEPS_DEFAULT),
+            f"{pointer}/chunk_steps",
+            low=1,
+            high=STEPS_MOST,
+        ),
+    )
+    _require_bounded_work(spec, features_width(features), dataset.nominal_size, pointer)
+    return spec
+
+
+def _require_bounded_work(
+    spec: TrainSpec, inputs: int, nominal_size: int | None, pointer: str
+) -> None:
+    """Refuse what no worker could hold or finish, by public numbers alone (R17)."""
+    most = BATCH_NUMBERS_MOST // sum(spec.model.widths(inputs))
+    if spec.physical_batch_max > most:
+        raise InvalidParameter(
+            f"{pointer}/physical_batch_max", f"at most {most} records of this model fit at once"
+        )
+    # Without a declared size the divisor is what the spec says of its draws.
+    rows = spec.normalise_by / float(spec.rate) if nominal_size is None else float(nominal_size)
+    records = float(spec.rate) * rows + _NOISE_RECORDS
+    step = spec.model.parameters(inputs) * records + _COIN_PARAMETERS * rows
+    if spec.steps * step > WORK_MOST:
+        raise InvalidParameter(
+            f"{pointer}/steps",
+            "the run would take months: its steps, parameters and records of a step multiply to"
+            f" more than {WORK_MOST:.0e}",
+        )
+
+
+def _refuse_by_name(document: object, pointer: str) -> None:
+    """Refuse the forms of R28 that a training spec can take, before unknown keys are counted."""
+    if not isinstance(document, Mapping):
+        return
+    sampling, clip, model = (document.get(key) for key in ("sampling", "clip", "model"))
+    if isinstance(sampling, Mapping) and sampling.get("kind") in _NOT_POISSON:
+        raise RefusedByName(
+            f"{pointer}/sampling/kind",
+            "fixed-size or shuffled batches claimed as Poisson",
+            "poisson",
+        )
+    if isinstance(clip, Mapping):
+        modes = ("microbatch", "per_microbatch", "batch", "per_batch")
+        if clip.get("mode") in modes or "microbatch" in clip or "microbatches" in clip:
+            raise RefusedByName(
+                f"{pointer}/clip", "microbatch clipping claimed per example", "mode flat"
+            )
+    if isinstance(model, Mapping):
+        for key in ("batch_norm", "batchnorm"):
+            if model.get(key) or model.get("normalisation") == key or model.get("name") == key:
+                raise RefusedByName(
+                    f"{pointer}/model", "modules that mix rows", "a model whose rows stay apart"
+                )
+        if "sketch" in model or model.get("adapter") == "sketch":
+            raise RefusedByName(f"{pointer}/model", "noise-free sketch LoRA", "logistic or mlp")
+    for key in ("best_of", "runs", "seeds", "trials", "search"):
+        if key in document:
+            raise RefusedByName(
+                under(pointer, key),
+                "best of N runs with one charge",
+                "one job, and one charge, for each run",
+            )
+
+
+def _require_priced_unit(dataset: Dataset) -> None:
+    if dataset.access != "private" or dataset.unit is None or dataset.relation is None:
+        raise InvalidParameter(
+            "/inputs/0/dataset_id", "training is charged for a private dataset; this one is public"
+        )
+    if dataset.unit.kind != "record":
+        raise MechanismNotPriced(
+            "poisson_sampled",
+            dataset.relation,
+            "training here clips one record at a time and this dataset's unit is the user",
+        )
+    if dataset.relation == "replace_one":
+        raise MechanismNotPriced(
+            "poisson_sampled", dataset.relation, "Poisson sampling is priced for presence only (R7)"
+        )
+
+
+def _parse_label(document: object, dataset: Dataset, pointer: str) -> Column:
+    column = _column(document, dataset, pointer)
+    if column.shape:
+        raise InvalidParameter(pointer, "a label is one plain value")
+    if column.domain is None or column.domain_source != "public":
+        raise InvalidParameter(
+            pointer, "a label needs a declared public domain; classes never come from rows"
+        )
+    if not 2 <= len(column.domain) <= CLASSES_MOST:
+        raise InvalidParameter(pointer, f"between 2 and {CLASSES_MOST} classes are expected")
+    return column
+
+
+def _parse_features(
+    document: object, dataset: Dataset, label: str, pointer: str
+) -> tuple[Column, ...]:
+    names = read_list(document, pointer, least=1, most=WIDTH_MOST)
+    columns: list[Column] = []
+    for index, name in enumerate(names):
+        at = under(pointer, index)
+        column = _column(name, dataset, at)
+        if column.name == label:
+            raise InvalidParameter(at, "the label is not a feature")
+        if column in columns:
+            raise InvalidParameter(at, "this feature stands twice")
+        if column.type != "bool" and (column.type not in NUMBERS or column.low is None):
+            raise InvalidParameter(at, "a feature is a truth value, or a number with public bounds")
+        if len(column.shape) > 1:
+            raise InvalidParameter(at, "an array feature has one dimension")
+        columns.append(column)
+    if features_width(tuple(columns)) > WIDTH_MOST:
+        raise InvalidParameter(pointer, f"at most {WIDTH_MOST} numbers a record are taken")
+    return tuple(columns)
+
+
+def _column(document: object, dataset: Dataset, pointer: str) -> Column:
+    column = dataset.column(read_text(document, pointer, most=63))
+    if column is None:
+        raise InvalidParameter(pointer, "no column has this name")
+    return column
+
+
+def _parse_model(document: object, classes: int, inputs: int, pointer: str) -> ModelSpec:
+    fields = read_object(document, pointer, required=("name",), optional=("hidden", "classes"))
+    name = cast(ModelName, read_choice(fields["name"], f"{pointer}/name", ("logistic", "mlp")))
+    if "classes" in fields:
+        stated = read_integer(fields["classes"], f"{pointer}/classes", low=2, high=CLASSES_MOST)
+        if stated != classes:
+            raise InvalidParameter(
+                f"{pointer}/classes", f"the label's public domain has {classes} values"
+            )
+    widths = read_list(
+        fields.get("hidden", ()),
+        f"{pointer}/hidden",
+        least=1 if name == "mlp" else 0,
+        most=LAYERS_MOST if name == "mlp" else 0,
+    )
+    hidden = tuple(
+        read_integer(width, under(f"{pointer}/hidden", index), low=1, high=WIDTH_MOST)
+        for index, width in enumerate(widths)
+    )
+    model = ModelSpec(name, hidden, classes)
+    if model.parameters(inputs) > PARAMETERS_MOST:
+        raise InvalidParameter(pointer, f"a model has at most {PARAMETERS_MOST} parameters")
+    return model
+
+
+def _parse_noise(document: object, pointer: str) -> tuple[Decimal | None, NoiseTarget | None]:
+    fields = read_object(document, pointer, optional=("noise_multiplier", "target"))
+    if len(fields) != 1:
+        raise InvalidParameter(pointer, "either noise_multiplier or target is expected")
+    if "noise_multiplier" in fields:
+        at = f"{pointer}/noise_multiplier"
+        return read_decimal(fields["noise_multiplier"], at, *NOISE_RANGE), None
+    at = f"{pointer}/target"
+    target = read_object(fields["target"], at, required=("epsilon", "delta"), optional=("from",))
+    start = read_choice(target.get("from", "empty"), f"{at}/from", ("empty", "now"))
+    return None, NoiseTarget(
+        epsilon=read_decimal(target["epsilon"], f"{at}/epsilon", Decimal("1e-9"), Decimal("1e4")),
+        delta=read_decimal(target["delta"], f"{at}/delta", Decimal("1e-15"), Decimal("0.1")),
+        start=cast(Literal["empty", "now"], start),
+    )
+
+
+def _parse_divisor(
+    fields: Mapping[str, Any], rate: Decimal, dataset: Dataset, pointer: str
+) -> float:
+    """The public divisor: as given, else rate times nominal size; never the drawn size (R17)."""
+    if "normalise_by" in fields:
+        return _number(fields["normalise_by"], pointer, low=1e-3, high=1e12)
+    if dataset.nominal_size is None:
+        raise InvalidParameter(pointer, "this dataset declares no nominal size; give a divisor")
+    expected = float(rate * dataset.nominal_size)
+    if expected < 1e-3:
+        raise InvalidParameter(pointer, "the expected draw is next to nothing; give a divisor")
+    return expected
+
+
+def _parse_optimizer(document: object, pointer: str) -> OptimizerSpec:
+    fields = read_object(
+        document, pointer, required=("name", "learning_rate"), optional=("momentum",)
+    )
+    name = cast(OptimizerName, read_choice(fields["name"], f"{pointer}/name", ("sgd", "adam")))
+    rate = _number(fields["learning_rate"], f"{pointer}/learning_rate", low=1e-8, high=1e3)
+    if name == "adam" and "momentum" in fields:
+        raise InvalidParameter(f"{pointer}/momentum", "momentum is for sgd")
+    momentum = _number(fields.get("momentum", 0), f"{pointer}/momentum", low=0, high=0.9999)
+    return OptimizerSpec(name, rate, momentum)
+
+
+def _parse_evaluation(
+    document: object, columns: tuple[Column, ...], public: Mapping[str, Dataset], pointer: str
+) -> EvaluationSpec | None:
+    if document is None:
+        return None
+    fields = read_object(document, pointer, required=("dataset_id",), optional=("every_steps",))
+    at = f"{pointer}/dataset_id"
+    dataset_id = read_text(fields["dataset_id"], at, most=64)
+    dataset = public.get(dataset_id)
+    # A set that is private, unknown or not the caller's to read gets one answer.
+    if dataset is None or dataset.access != "public":
+        raise InvalidParameter(at, "no public dataset has this id; a private one would be charged")
+    for column in columns:
+        there = dataset.column(column.name)
+        if there is None or (there.type, there.shape) != (column.type, column.shape):
+            raise InvalidParameter(at, f"its column {column.name} is missing or of another type")
+    every = read_integer(
+        fields.get("every_steps", STEPS_MOST), f"{pointer}/every_steps", low=1, high=STEPS_MOST
+    )
+    return EvaluationSpec(dataset_id, every)
+
+
+def _number(document: object, pointer: str, *, low: float, high: float) -> float:
+    if isinstance(document, bool) or not isinstance(document, int | float):
+        raise InvalidParameter(pointer, "a number is expected")
+    # Compared before it becomes a float: a huge integer has no float, and NaN is in no range.
+    if not low <= document <= high:
+        raise InvalidParameter(pointer, f"a number from {low} to {high} is expected")
+    return float(document)

@@ -1,0 +1,391 @@
+"""Attacks on the training spec: forms that are not private, numbers that are, and lost defaults."""
+
+import copy
+import json
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from app.domain.columns import Column
+from app.domain.datasets import Dataset, Relation, Source, UnitOfPrivacy
+from app.domain.errors import InvalidParameter, MechanismNotPriced, RefusedByName
+from app.domain.mechanisms.parsing import Gaussian, PoissonSampled, parse_mechanism
+from app.domain.training.parsing import (
+    BATCH_NUMBERS_MOST,
+    CLASSES_MOST,
+    LAYERS_MOST,
+    PHYSICAL_BATCH_DEFAULT,
+    WIDTH_MOST,
+    TrainSpec,
+    evaluation_dataset_id,
+    parse_training,
+)
+
+PIXELS = Column("pixels", "float32", low=Decimal(0), high=Decimal(16), shape=(64,))
+DIGIT = Column("digit", "int64", domain=tuple(range(10)), domain_source="public")
+AGE = Column("age", "int64", low=Decimal(0), high=Decimal(120))
+NOTE = Column("note", "string")
+FREE = Column("free", "float64")
+OPEN = Column("open", "int64", domain=(1, 2))
+GRID = Column("grid", "float32", low=Decimal(0), high=Decimal(1), shape=(8, 8))
+COLUMNS = (PIXELS, DIGIT, AGE, NOTE, FREE, OPEN, GRID)
+SOURCE = Source("demo", "digits.parquet", "parquet")
+
+
+def _dataset(
+    *,
+    relation: Relation = "add_remove",
+    unit: UnitOfPrivacy | None = None,
+    nominal_size: int | None = 1400,
+) -> Dataset:
+    return Dataset(
+        id="d2",
+        name="digits",
+        access="private",
+        columns=COLUMNS,
+        source=SOURCE,
+        unit=unit or UnitOfPrivacy("record"),
+        relation=relation,
+        nominal_size=nominal_size,
+    )
+
+
+PUBLIC = {"d3": Dataset("d3", "digits-test", "public", COLUMNS, SOURCE)}
+SPEC: dict[str, Any] = {
+    "v": 1,
+    "algorithm": "dp_sgd",
+    "model": {"name": "mlp", "hidden": [128], "classes": 10},
+    "features": ["pixels"],
+    "label": "digit",
+    "loss": "cross_entropy",
+    "sampling": {"kind": "poisson", "rate": "0.05"},
+    "normalise_by": 64,
+    "steps": 400,
+    "clip": {"mode": "flat", "norm_l2": "1"},
+    "noise": {"noise_multiplier": "1.1"},
+    "optimizer": {"name": "sgd", "learning_rate": 0.5, "momentum": 0.9},
+    "physical_batch_max": 256,
+    "evaluation": {"dataset_id": "d3", "every_steps": 50},
+    "device": "cpu",
+}
+
+
+def _spec(**changes: Any) -> dict[str, Any]:
+    """The wire example with top-level changes; a value of None takes the key away."""
+    document = copy.deepcopy(SPEC) | changes
+    return {key: value for key, value in document.items() if value is not None}
+
+
+def _parse(
+    document: object, dataset: Dataset | None = None, public: Mapping[str, Dataset] = PUBLIC
+) -> TrainSpec:
+    return parse_training(document, dataset or _dataset(), public)
+
+
+def test_the_charge_is_one_unit_a_step_of_the_sampled_gaussian() -> None:
+    (part,) = _parse(SPEC).parts()
+    assert part.max_units == 400
+    assert isinstance(part.mechanism, PoissonSampled)
+    assert part.mechanism.rate == Decimal("0.05")
+    assert isinstance(part.mechanism.of, Gaussian)
+    assert part.mechanism.of.noise_multiplier == Decimal("1.1")
+
+
+def test_the_charge_survives_its_wire_form() -> None:
+    (part,) = _parse(SPEC).parts()
+    assert parse_mechanism(json.loads(json.dumps(part.mechanism.to_json()))) == part.mechanism
+
+
+@pytest.mark.parametrize("clip", ["0.01", "1", "100"])
+def test_neither_clip_norm_nor_divisor_nor_learning_rate_changes_the_charge(clip: str) -> None:
+    changed = _spec(
+        clip={"mode": "flat", "norm_l2": clip},
+        normalise_by=7,
+        optimizer={"name": "adam", "learning_rate": 0.001},
+    )
+    assert _parse(changed).parts() == _parse(SPEC).parts()
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        SPEC,
+        _spec(normalise_by=None, physical_batch_max=None, evaluation=None, device=None),
+        _spec(model={"name": "logistic"}),
+        _spec(optimizer={"name": "adam", "learning_rate": 0.01}, chunk_steps=7),
+        _spec(noise={"target": {"epsilon": "4", "delta": "1e-6"}}),
+        _spec(noise={"target": {"epsilon": "4", "delta": "1e-6", "from": "now"}}),
+        _spec(features=["age", "pixels"], sampling={"kind": "poisson", "rate": "5e-2"}),
+    ],
+)
+def test_the_stored_form_reads_back_to_an_equal_spec(document: dict[str, Any]) -> None:
+    spec = _parse(document)
+    stored = json.loads(json.dumps(spec.to_json()))
+    assert _parse(stored) == spec
+    assert _parse(stored).to_json() == stored
+
+
+def test_privacy_parameters_keep_the_text_they_were_written_with() -> None:
+    stored = _parse(_spec(sampling={"kind": "poisson", "rate": "0.0500"})).to_json()
+    assert stored["sampling"]["rate"] == "0.0500"
+
+
+def test_every_default_stands_in_the_stored_form() -> None:
+    bare = _spec(normalise_by=None, physical_batch_max=None, evaluation=None, device=None)
+    stored = _parse(bare).to_json()
+    assert stored["normalise_by"] == 70  # rate 0.05 of the nominal 1400, not of any row count
+    assert stored["physical_batch_max"] == 256
+    assert stored["chunk_steps"] == 25
+    assert stored["device"] == "cpu"
+
+
+def test_a_target_has_no_charge_until_it_is_resolved() -> None:
+    spec = _parse(_spec(noise={"target": {"epsilon": "4", "delta": "1e-6"}}))
+    with pytest.raises(InvalidParameter, match="not resolved"):
+        spec.parts()
+    assert spec.parts("1.31") == spec.with_noise("1.31").parts()
+    assert spec.with_noise("1.31").to_json()["noise"] == {"noise_multiplier": "1.31"}
+
+
+@pytest.mark.parametrize("noise", ["0", "1e-4", "1e10", "-1", "NaN", "inf"])
+def test_a_calibrated_noise_out_of_range_is_refused(noise: str) -> None:
+    with pytest.raises(InvalidParameter) as refusal:
+        _parse(SPEC).with_noise(noise)
+    assert refusal.value.pointer == "/spec/noise/noise_multiplier"
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointer"),
+    [
+        ({"sampling": {"kind": "shuffled", "rate": "0.05"}}, "/spec/sampling/kind"),
+        ({"sampling": {"kind": "fixed_size", "batch": 64}}, "/spec/sampling/kind"),
+        ({"clip": {"mode": "microbatch", "norm_l2": "1"}}, "/spec/clip"),
+        ({"clip": {"mode": "flat", "norm_l2": "1", "microbatch": 8}}, "/spec/clip"),
+        ({"model": {"name": "mlp", "hidden": [8], "batch_norm": True}}, "/spec/model"),
+        ({"model": {"name": "mlp", "hidden": [8], "adapter": "sketch"}}, "/spec/model"),
+        ({"best_of": 5}, "/spec/best_of"),
+        ({"seeds": [1, 2, 3]}, "/spec/seeds"),
+    ],
+)
+def test_a_form_that_looks_private_and_is_not_is_refused_by_its_name(
+    changes: dict[str, Any], pointer: str
+) -> None:
+    with pytest.raises(RefusedByName) as refusal:
+        _parse(_spec(**changes))
+    assert refusal.value.pointer == pointer
+    assert refusal.value.instead
+
+
+def _edit(path: str, value: object) -> Callable[[dict[str, Any]], None]:
+    def edit(document: dict[str, Any]) -> None:
+        *parents, last = path.split("/")[2:]
+        for parent in parents:
+            document = document[parent]
+        document[last] = value
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("pointer", "value"),
+    [
+        ("/spec/v", 2),
+        ("/spec/v", True),
+        ("/spec/algorithm", "sgd"),
+        ("/spec/model", "mlp"),
+        ("/spec/model/name", "cnn"),
+        ("/spec/model/name", ["mlp"]),
+        ("/spec/model/hidden", []),
+        ("/spec/model/hidden", [8] * 9),
+        ("/spec/model/classes", 9),
+        ("/spec/model/classes", "10"),
+        ("/spec/model/layers", 3),
+        ("/spec/model", {"name": "mlp", "hidden": [16_384, 16_384]}),
+        ("/spec/features", []),
+        ("/spec/features", "pixels"),
+        ("/spec/label", "age"),
+        ("/spec/label", "open"),
+        ("/spec/label", "pixels"),
+        ("/spec/label", "nothing"),
+        ("/spec/label", 3),
+        ("/spec/loss", "hinge"),
+        ("/spec/sampling/kind", "weighted"),
+        ("/spec/sampling/kind", ["poisson"]),
+        ("/spec/sampling/rate", 0.05),
+        ("/spec/sampling/rate", "0"),
+        ("/spec/sampling/rate", "1.01"),
+        ("/spec/sampling/rate", "-0.1"),
+        ("/spec/sampling/seed", 1),
+        ("/spec/normalise_by", 0),
+        ("/spec/normalise_by", "64"),
+        ("/spec/normalise_by", float("nan")),
+        ("/spec/normalise_by", 10**400),
+        ("/spec/steps", 0),
+        ("/spec/steps", 1_000_001),
+        ("/spec/steps", 40.0),
+        ("/spec/steps", True),
+        ("/spec/clip/mode", "per_layer"),
+        ("/spec/clip/norm_l2", 1),
+        ("/spec/clip/norm_l2", "0"),
+        ("/spec/clip/norm_l2", "1e7"),
+        ("/spec/noise", {}),
+        ("/spec/noise/noise_multiplier", 1.1),
+        ("/spec/noise/noise_multiplier", "0"),
+        ("/spec/noise/noise_multiplier", "NaN"),
+        ("/spec/noise/seed", 7),
+        ("/spec/optimizer/name", "lbfgs"),
+        ("/spec/optimizer/learning_rate", "0.5"),
+        ("/spec/optimizer/learning_rate", float("inf")),
+        ("/spec/optimizer/learning_rate", -1),
+        ("/spec/optimizer/momentum", 1),
+        ("/spec/physical_batch_max", 0),
+        ("/spec/chunk_steps", 0),
+        ("/spec/device", "gpu"),
+        ("/spec/checkpoint_every_steps", 50),
+        ("/spec/audit", {"canaries": 10_000, "delta": "1e-6"}),
+        ("/spec/evaluation/dataset_id", "d2"),
+        ("/spec/evaluation/dataset_id", 3),
+        ("/spec/evaluation/every_steps", 0),
+        ("/spec/evaluation/metric", "loss"),
+        ("/spec/learning_rate", 1),
+    ],
+)
+def test_a_bad_value_is_refused_where_it_stands(pointer: str, value: object) -> None:
+    document = copy.deepcopy(SPEC)
+    _edit(pointer, value)(document)
+    with pytest.raises(InvalidParameter) as refusal:
+        _parse(document)
+    assert refusal.value.pointer == pointer
+
+
+WIDEST = {"name": "mlp", "hidden": [16_384, 8] * 4}
+
+
+@pytest.mark.parametrize(
+    ("model", "most"),
+    [({"name": "logistic"}, 65_536), (WIDEST, 2**27 // (64 + 4 * 16_392 + 10))],
+)
+def test_a_physical_batch_beyond_any_memory_is_refused(model: dict[str, Any], most: int) -> None:
+    assert _parse(_spec(model=model, physical_batch_max=most)).physical_batch_max == most
+    with pytest.raises(InvalidParameter) as refusal:
+        _parse(_spec(model=model, physical_batch_max=most + 1))
+    assert refusal.value.pointer == "/spec/physical_batch_max"
+
+
+def test_the_default_physical_batch_fits_every_model_that_is_taken() -> None:
+    assert _parse(_spec(model=WIDEST, physical_batch_max=None)).physical_batch_max == 256
+    widest = WIDTH_MOST * (1 + LAYERS_MOST) + CLASSES_MOST
+    assert PHYSICAL_BATCH_DEFAULT * widest <= BATCH_NUMBERS_MOST
+
+
+MLP = {"name": "mlp", "hidden": [16_384, 2_900]}
+
+
+@pytest.mark.parametrize(
+    ("nominal_size", "changes", "steps"),
+    [
+        # Steps x (parameters x (drawn records + 256 for the noise) + 128 x rows) <= 1e16.
+        (1_400, {"model": MLP}, 625_000),
+        (10**9, {"sampling": {"kind": "poisson", "rate": "1"}}, 1_000),
+        (10**9, {"sampling": {"kind": "poisson", "rate": "1e-9"}}, 78_000),
+        (None, {"model": MLP, "normalise_by": 1_000_000}, 205),
+    ],
+)
+def test_a_run_that_would_take_years_is_refused_by_public_numbers(
+    nominal_size: int | None, changes: dict[str, Any], steps: int
+) -> None:
+    dataset = _dataset(nominal_size=nominal_size)
+    assert _parse(_spec(**changes, steps=steps), dataset).steps == steps
+    with pytest.raises(InvalidParameter) as refusal:
+        _parse(_spec(**changes, steps=2 * steps), dataset)
+    assert refusal.value.pointer == "/spec/steps"
+
+
+@pytest.mark.parametrize("feature", ["note", "free", "digit", "grid", "nothing", 3, ["pixels"]])
+def test_a_feature_without_public_bounds_is_refused(feature: object) -> None:
+    # `digit` is the label; `free` has no bounds; without them scaling would read the rows.
+    with pytest.raises(InvalidParameter) as refusal:
+        _parse(_spec(features=["pixels", feature]))
+    assert refusal.value.pointer == "/spec/features/1"
+
+
+def test_a_feature_that_stands_twice_is_refused() -> None:
+    with pytest.raises(InvalidParameter, match="twice"):
+        _parse(_spec(features=["age", "age"]))
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        {"epsilon": 4, "delta": "1e-6"},
+        {"epsilon": "0", "delta": "1e-6"},
+        {"epsilon": "4", "delta": "1"},
+        {"epsilon": "4", "delta": "0"},
+        {"epsilon": "4", "delta": "1e-6", "from": "yesterday"},
+        {"epsilon": "4"},
+    ],
+)
+def test_a_target_that_no_budget_can_have_is_refused(target: dict[str, Any]) -> None:
+    with pytest.raises(InvalidParameter) as refusal:
+        _parse(_spec(noise={"target": target}))
+    assert refusal.value.pointer.startswith("/spec/noise/target")
+
+
+def test_noise_and_target_together_are_refused() -> None:
+    noise = {"noise_multiplier": "1", "target": {"epsilon": "4", "delta": "1e-6"}}
+    with pytest.raises(InvalidParameter, match="either"):
+        _parse(_spec(noise=noise))
+
+
+def test_user_level_data_is_refused_and_never_priced_by_the_record() -> None:
+    unit = UnitOfPrivacy("user", "note", max_rows_per_user=10)
+    with pytest.raises(MechanismNotPriced, match="user"):
+        _parse(SPEC, _dataset(unit=unit))
+
+
+def test_poisson_sampling_under_replacement_is_refused() -> None:
+    with pytest.raises(MechanismNotPriced, match="replace_one"):
+        _parse(SPEC, _dataset(relation="replace_one"))
+
+
+def test_zero_out_takes_the_same_spec() -> None:
+    assert _parse(SPEC, _dataset(relation="zero_out")).parts() == _parse(SPEC).parts()
+
+
+def test_training_on_a_public_set_is_no_charged_job() -> None:
+    with pytest.raises(InvalidParameter, match="public"):
+        _parse(SPEC, PUBLIC["d3"])
+
+
+def test_a_private_set_is_never_an_evaluation_set() -> None:
+    with pytest.raises(InvalidParameter) as refusal:
+        _parse(SPEC, public={"d3": _dataset()})
+    assert refusal.value.pointer == "/spec/evaluation/dataset_id"
+
+
+def test_an_evaluation_set_of_another_shape_is_refused() -> None:
+    narrow = Column("pixels", "float32", low=Decimal(0), high=Decimal(16), shape=(16,))
+    public = {"d3": Dataset("d3", "other", "public", (narrow, DIGIT), SOURCE)}
+    with pytest.raises(InvalidParameter, match="pixels"):
+        _parse(SPEC, public=public)
+
+
+def test_without_a_nominal_size_the_divisor_must_be_given() -> None:
+    nameless = _dataset(nominal_size=None)
+    with pytest.raises(InvalidParameter, match="nominal size"):
+        _parse(_spec(normalise_by=None), nameless)
+    assert _parse(SPEC, nameless).normalise_by == 64
+
+
+@pytest.mark.parametrize("document", [None, 3, [], "spec", {}])
+def test_what_is_no_spec_is_refused(document: object) -> None:
+    with pytest.raises(InvalidParameter):
+        _parse(document)
+
+
+def test_the_evaluation_set_is_found_before_the_spec_is_checked() -> None:
+    assert evaluation_dataset_id(SPEC) == "d3"
+    for document in (None, {}, {"evaluation": 3}, {"evaluation": {"dataset_id": 3}}):
+        assert evaluation_dataset_id(document) is None
