@@ -1,0 +1,1 @@
+"""The database floor: engines, models, repositories. It keeps the invariants too."""

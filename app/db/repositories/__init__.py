@@ -1,0 +1,1 @@
+"""Look-ups and row changes, one file a noun; no rule is decided here."""
