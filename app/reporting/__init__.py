@@ -1,0 +1,1 @@
+"""What people read: statements worked out from public facts alone."""

@@ -1,0 +1,1 @@
+"""Use cases own their transactions; steps take a session and never commit."""

@@ -1,0 +1,156 @@
+"""Who is asking, and what they may see or charge. Steps only: nothing here commits.
+
+One answer for everybody: routes check the role, services check the scope, and both ask here.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, get_args
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, and_, false, or_, select, true
+from sqlalchemy.orm import Session
+
+from app.db.models.budget import Budget
+from app.db.models.dataset import DatasetRow
+from app.db.models.principal import DatasetGrant, Principal, ProjectMember
+from app.domain.errors import NotAllowed, NotAllowedAnyMore
+
+Role = Literal["ml_engineer", "compliance_officer", "auditor", "admin", "worker"]
+ROLES: tuple[Role, ...] = get_args(Role)
+
+SEES_EVERY_BUDGET: frozenset[str] = frozenset({"compliance_officer", "auditor"})
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """An authenticated principal and the key that spoke for it.
+
+    key_id: the public part of the key, for the audit trail.
+    is_runner: the key belongs to a registered outside system, settled at started units (R15).
+    project_ids: the projects that the principal is a member of, read with the key.
+    standing: the count of changes under which all of this was read; see `services.standing`.
+    expires_at: when the key ends by itself.
+    """
+
+    principal_id: UUID
+    name: str
+    roles: frozenset[str]
+    key_id: str
+    is_runner: bool
+    project_ids: frozenset[UUID]
+    standing: int | None = field(default=None, compare=False)
+    expires_at: datetime | None = field(default=None, compare=False)
+
+
+def require_role(caller: Caller, *roles: str, action: str) -> None:
+    """Let a caller with one of the roles pass.
+
+    Raises:
+        NotAllowed: the caller has none of them; it names what would be needed.
+    """
+    if caller.roles.isdisjoint(roles):
+        raise NotAllowed(action=action, needs=" or ".join(roles))
+
+
+def may_read_budget(session: Session, caller: Caller, budget: Budget) -> bool:
+    """Whether the figures of a budget may be shown to the caller (L5, R12).
+
+    Officers and auditors read all of them. An engineer reads what one of his projects holds, and
+    what nobody holds on a dataset granted to one of his projects. An admin keeps people and
+    connections and reads no budget.
+    """
+    if not caller.roles.isdisjoint(SEES_EVERY_BUDGET):
+        return True
+    if "ml_engineer" not in caller.roles:
+        return False
+    if budget.holder_project_id is not None:
+        return budget.holder_project_id in caller.project_ids
+    return is_granted(session, caller, budget.dataset_id)
+
+
+def budgets_readable(caller: Caller) -> ColumnElement[bool]:
+    """`may_read_budget` as a condition on budgets, for lists that come in pages."""
+    if not caller.roles.isdisjoint(SEES_EVERY_BUDGET):
+        return true()
+    if "ml_engineer" not in caller.roles or not caller.project_ids:
+        return false()
+    granted = select(DatasetGrant.dataset_id).where(DatasetGrant.project_id.in_(caller.project_ids))
+    return or_(
+        Budget.holder_project_id.in_(caller.project_ids),
+        and_(Budget.holder_project_id.is_(None), Budget.dataset_id.in_(granted)),
+    )
+
+
+def may_charge(session: Session, caller: Caller, budget: Budget) -> bool:
+    """Whether the caller may name this budget as the leaf of a job.
+
+    Only an engineer may, only in a scope that he may read as an engineer, and only while the
+    dataset is granted to one of his projects: a held allocation alone opens no rows.
+    """
+    if "ml_engineer" not in caller.roles:
+        return False
+    if budget.holder_project_id is not None and budget.holder_project_id not in caller.project_ids:
+        return False
+    return is_granted(session, caller, budget.dataset_id)
+
+
+def require_right_in_force(
+    session: Session, principal_id: UUID, inputs: Sequence[Mapping[str, Any]]
+) -> None:
+    """Ask again, before admitted work starts units, whether its owner may charge its leaves.
+
+    A grant that was withdrawn, or a person who left the project, ends what was admitted before:
+    queued work before its first touch, running work at the next boundary of a chunk.
+
+    inputs: of a reservation, as stored.
+
+    Raises:
+        NotAllowedAnyMore: names the first leaf that may no longer be charged.
+    """
+    owner = session.execute(
+        select(Principal.name, Principal.roles).where(
+            Principal.id == principal_id, Principal.active
+        )
+    ).one_or_none()
+    projects = session.scalars(
+        select(ProjectMember.project_id).where(ProjectMember.principal_id == principal_id)
+    )
+    name, roles = ("", []) if owner is None else owner
+    caller = Caller(
+        principal_id=principal_id,
+        name=name,
+        roles=frozenset(roles),
+        key_id="",
+        is_runner=False,
+        project_ids=frozenset(projects),
+    )
+    for item in inputs:
+        leaf = session.get_one(Budget, UUID(item["budget_id"]))
+        if not may_charge(session, caller, leaf):
+            raise NotAllowedAnyMore(str(leaf.id))
+
+
+def may_read_dataset(session: Session, caller: Caller, dataset_id: UUID) -> bool:
+    """Whether the caller may know the public facts of a dataset.
+
+    Officers and auditors know all of them, an engineer those granted to one of his projects and
+    those that are public by declaration.
+    """
+    if not caller.roles.isdisjoint(SEES_EVERY_BUDGET):
+        return True
+    if "ml_engineer" not in caller.roles:
+        return False
+    access = session.scalar(select(DatasetRow.access).where(DatasetRow.id == dataset_id))
+    return access == "public" or is_granted(session, caller, dataset_id)
+
+
+def is_granted(session: Session, caller: Caller, dataset_id: UUID) -> bool:
+    """Whether the dataset is granted to one of the caller's projects."""
+    if not caller.project_ids:
+        return False
+    grant = select(DatasetGrant.project_id).where(
+        DatasetGrant.dataset_id == dataset_id, DatasetGrant.project_id.in_(caller.project_ids)
+    )
+    return session.scalar(grant.limit(1)) is not None

@@ -1,0 +1,105 @@
+"""Connections: the only doors to files. An admin opens a folder; datasets name paths below it."""
+
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.db.models.dataset import Connection
+from app.db.session import SessionMaker, snapshot
+from app.domain.documents import read_choice, read_text
+from app.domain.errors import AlreadyExists, InvalidParameter
+from app.services import audit
+from app.services.access import Caller, require_role
+from app.services.idempotency import Keyed, decide_once
+
+NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
+
+
+class Connections:
+    """Made by an admin. Their roots are shown to admins and to nobody else."""
+
+    def __init__(self, make_session: SessionMaker) -> None:
+        self._make_session = make_session
+
+    def create(
+        self, caller: Caller, *, name: str, kind: str, root: str, keyed: Keyed
+    ) -> dict[str, Any]:
+        """Open a folder to the service.
+
+        Raises:
+            AlreadyExists: the name is taken.
+            InvalidParameter: not a folder that exists, or one that holds the whole machine.
+        """
+        require_role(caller, "admin", action="make connections")
+        if NAME_PATTERN.fullmatch(name) is None:
+            raise InvalidParameter("/name", "1 to 63 of a-z, 0-9, _ and -, no sign at the front")
+        read_choice(kind, "/kind", ("folder",))
+        folder = _read_root(root)
+
+        def decide(session: Session, now: datetime) -> dict[str, Any]:
+            if session.scalar(select(Connection.id).where(Connection.name == name)) is not None:
+                raise AlreadyExists(kind="connection", name=name)
+            row = Connection(
+                id=uuid4(),
+                name=name,
+                kind=kind,
+                root=str(folder),
+                created_by=caller.principal_id,
+                created_at=now,
+            )
+            session.add(row)
+            audit.record(
+                session,
+                actor_id=caller.principal_id,
+                action="connection.created",
+                subject=str(row.id),
+                facts={"name": name, "kind": kind},
+                at=now,
+            )
+            session.flush()
+            return connection_document(row, with_root=True)
+
+        return decide_once(self._make_session, keyed, decide, stored=(AlreadyExists,))
+
+    def list(self, caller: Caller) -> list[dict[str, Any]]:
+        """All connections by name; with their roots for an admin only."""
+        require_role(caller, "admin", "compliance_officer", action="list connections")
+        with snapshot(self._make_session) as session:
+            rows = session.scalars(select(Connection).order_by(Connection.name))
+            is_admin = "admin" in caller.roles
+            return [connection_document(row, with_root=is_admin) for row in rows]
+
+
+def connection_document(row: Connection, *, with_root: bool) -> dict[str, Any]:
+    """The wire form of a connection."""
+    document = {
+        "id": str(row.id),
+        "name": row.name,
+        "kind": row.kind,
+        "created_at": row.created_at.isoformat(),
+    }
+    return {**document, "root": row.root} if with_root else document
+
+
+def _read_root(root: str) -> Path:
+    text = read_text(root, "/root", most=1000)
+    folder = Path(text)
+    if not folder.is_absolute():
+        raise InvalidParameter("/root", "an absolute path is expected")
+    try:
+        real = folder.resolve(strict=True)
+        is_folder = real.is_dir()
+    except (OSError, RuntimeError, ValueError):
+        is_folder = False
+    if not is_folder:
+        raise InvalidParameter("/root", "a folder that exists is expected")
+    if real == real.parent:
+        raise InvalidParameter("/root", "a folder below the top of the file system is expected")
+    if len(str(real)) > 1000:
+        raise InvalidParameter("/root", "the folder's real path is too long")
+    return real

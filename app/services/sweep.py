@@ -1,0 +1,196 @@
+"""The sweeper: no lease is held for ever, no message is waited for for ever (DESIGN section 5.7).
+
+Untouched work is queued again on the same reservation, five times at most, then voided. Touched
+work without a result is posted at its started units: what may have been seen is spent (L6).
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.db.models import Job, OutboxMessage, Reservation
+from app.db.repositories import jobs as job_rows
+from app.db.session import SessionMaker, database_now, snapshot, transaction
+from app.domain import tasks
+from app.services import approvals, plans, settlement
+from app.services.reservations import post_outside
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS_MOST: Final = 5
+GAVE_UP: Final = "gave-up"
+SWEPT_MOST: Final = 100
+HELD_STATES: Final = ("reserved", "touched")
+# longer than a job usually queues, and doubled with every message: at 4 s a test of 40 jobs sent
+# 112 needless messages
+RESEND_AFTER_S: Final = 30.0
+DOUBLINGS_MOST: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What one sweep did."""
+
+    requeued: int = 0
+    failed: int = 0
+    resent: int = 0
+    lapsed: int = 0
+    expired: int = 0
+
+
+def sweep(make_session: SessionMaker, *, resend_after_s: float = RESEND_AFTER_S) -> Swept:
+    """One pass, in transactions of its own; safe in several processes at once."""
+    with snapshot(make_session) as session:
+        now = database_now(session)
+        jobs = job_rows.lapsed_ids(session, now=now, limit=SWEPT_MOST)
+        outside = _lapsed_outside_ids(session, now=now)
+        has_expired = approvals.has_expired(session, now=now)
+    ended = [_alone(make_session, job_id, _end_if_lapsed) for job_id in jobs]
+    with transaction(make_session) as session:
+        now = database_now(session)
+        resent = _wake_forgotten(session, resend_after_s, now=now)
+        resent += plans.wake_forgotten(session, resend_after_s, now=now, limit=SWEPT_MOST)
+    posted = [_alone(make_session, row_id, _post_if_lapsed) for row_id in outside]
+    expired = 0
+    if has_expired:
+        with transaction(make_session) as session:
+            expired = approvals.expire_pending(session, now=database_now(session))
+    return Swept(
+        expired=expired,
+        requeued=ended.count("requeued"),
+        failed=ended.count("failed"),
+        resent=resent,
+        lapsed=posted.count("lapsed"),
+    )
+
+
+def _alone(
+    make_session: SessionMaker, subject: UUID, end: Callable[[Session, UUID], str | None]
+) -> str | None:
+    """End one subject in a transaction of its own.
+
+    So locks are taken in everybody's order, and one that cannot be ended keeps nobody waiting.
+    """
+    try:
+        with transaction(make_session) as session:
+            return end(session, subject)
+    except Exception:
+        log.exception("sweep.left_alone subject=%s", subject)
+        return None
+
+
+def _end_if_lapsed(session: Session, job_id: UUID) -> str | None:
+    now = database_now(session)
+    job = job_rows.lapsed(session, job_id, now=now)
+    if job is None:
+        return None
+    return "requeued" if end_lapsed_claim(session, job, now=now) else "failed"
+
+
+def _post_if_lapsed(session: Session, reservation_id: UUID) -> str | None:
+    now = database_now(session)
+    row = _lapsed_outside(session, reservation_id, now=now)
+    if row is None:
+        return None
+    post_outside(session, row, actor=settlement.SWEEPER, now=now)
+    return "lapsed"
+
+
+def end_lapsed_claim(session: Session, job: Job, *, now: datetime) -> bool:
+    """Take a job from a worker that went silent; True where it is queued again.
+
+    The fence moves on here, so the old worker's next write misses even before a new claim.
+    """
+    job.fence += 1
+    touched = session.get_one(Reservation, job.reservation_id).state == "touched"
+    if not touched and job.attempts < ATTEMPTS_MOST and not job.cancel_requested:
+        job.state = "queued"
+        job.owner = None
+        job.lease_until = None
+        _wake(session, job, now=now)
+        return True
+    settlement.end_without_result(session, job, GAVE_UP, now=now, actor=settlement.SWEEPER)
+    return False
+
+
+class Sweeper:
+    """Sweeps on a thread of its own until it is stopped."""
+
+    def __init__(self, make_session: SessionMaker, every_s: float = 2.0) -> None:
+        self._make_session = make_session
+        self._every_s = every_s
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the pass under way."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self._every_s):
+            try:
+                swept = sweep(self._make_session)
+            except Exception:
+                # a database that is away for a moment must not end the sweeping
+                log.exception("sweep.failed")
+                continue
+            if swept != Swept():
+                log.info("sweep.done %s", swept)
+
+
+def _wake_forgotten(session: Session, resend_after_s: float, *, now: datetime) -> int:
+    count = 0
+    before = now - timedelta(seconds=resend_after_s)
+    for job in job_rows.forgotten(session, sent_before=before, limit=SWEPT_MOST):
+        messages, last_sent_at = job_rows.wakes(session, job.id)
+        waited_s = resend_after_s * 2 ** min(max(messages - 1, 0), DOUBLINGS_MOST)
+        if last_sent_at is None or last_sent_at <= now - timedelta(seconds=waited_s):
+            _wake(session, job, now=now)
+            count += 1
+    return count
+
+
+def _wake(session: Session, job: Job, *, now: datetime) -> None:
+    session.add(
+        OutboxMessage(task=tasks.RUN_JOB, queue="cpu", job_id=job.id, created_at=now, due_at=now)
+    )
+
+
+def _lapsed_outside_ids(session: Session, *, now: datetime) -> Sequence[UUID]:
+    statement = (
+        select(Reservation.id)
+        .where(
+            Reservation.is_outside,
+            Reservation.state.in_(HELD_STATES),
+            Reservation.lease_until < now,
+        )
+        .order_by(Reservation.lease_until)
+        .limit(SWEPT_MOST)
+    )
+    return session.scalars(statement).all()
+
+
+def _lapsed_outside(session: Session, reservation_id: UUID, *, now: datetime) -> Reservation | None:
+    statement = (
+        select(Reservation)
+        .where(
+            Reservation.id == reservation_id,
+            Reservation.state.in_(HELD_STATES),
+            Reservation.lease_until < now,
+        )
+        .with_for_update(skip_locked=True)
+        .execution_options(populate_existing=True)
+    )
+    return session.scalars(statement).one_or_none()

@@ -1,0 +1,204 @@
+"""The admission writer: takes what waits, decides it in order of arrival, commits once (L1).
+
+While one batch is being made durable the next one gathers, so the batch grows with the load and a
+lonely request waits for nobody. What a batch could not commit is decided again one by one.
+"""
+
+import queue
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+
+from app.db.session import SessionMaker, transaction
+from app.services.batches import Asked, Batch
+
+WRITER_QUEUE_MOST: Final = 1024
+BATCH_MOST: Final = 256
+ATTEMPTS_MOST: Final = 3
+# PostgreSQL's lock_not_available
+LOCK_NOT_AVAILABLE: Final = "55P03"
+
+Outcome = dict[str, Any] | Exception
+
+
+class WriterBusy(RuntimeError):
+    """The writer's queue is full, it is stopped, or a scope is held by somebody else for long.
+
+    Nothing was decided; the same key may be tried again.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    asked: Asked
+    answer: "Future[dict[str, Any]]" = field(default_factory=Future)
+
+    def end(self, outcome: Outcome) -> None:
+        with suppress(InvalidStateError):  # whoever asked has gone; the decision stands
+            if isinstance(outcome, Exception):
+                self.answer.set_exception(outcome)
+            else:
+                self.answer.set_result(outcome)
+
+
+class AdmissionWriter:
+    """One thread that decides admissions a batch at a time, in order of arrival.
+
+    A single writer a process keeps SQLite's busy handler from starving anybody; several processes
+    stay correct because balances are read again under the row lock.
+
+    batch_most: how many requests one transaction decides at most; 0 lets every request's own thread
+        lock the rows and commit, which is how a service without a writer would do it.
+    """
+
+    def __init__(self, make_session: SessionMaker, *, batch_most: int = BATCH_MOST) -> None:
+        self._make_session = make_session
+        self._batch_most = batch_most
+        self._queue: queue.Queue[_Waiting | None] = queue.Queue(WRITER_QUEUE_MOST)
+        self._thread: threading.Thread | None = None
+        self._stopped = threading.Event()
+        self._known_prices: set[str] = set()  # stored, and never rewritten (R1)
+
+    def start(self) -> None:
+        """Begin to take requests."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="admission-writer", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Finish what waits, then end; a request that comes later is told so."""
+        if self._thread is not None:
+            self._stopped.set()
+            self._queue.put(None)
+            self._thread.join()
+            self._thread = None
+            # whatever slipped in behind the mark must be answered too
+            while not self._queue.empty():
+                left = self._queue.get_nowait()
+                if left is not None:
+                    left.end(WriterBusy("the admission writer has stopped"))
+
+    @property
+    def is_grouping(self) -> bool:
+        """Whether requests that wait are decided together."""
+        return self._batch_most > 0
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether requests are being taken."""
+        alive = self._thread is not None and self._thread.is_alive()
+        return alive and not self._stopped.is_set()
+
+    def decide(self, asked: Asked) -> dict[str, Any]:
+        """Have one request decided; returns when the decision is durable.
+
+        Raises:
+            WriterBusy: nothing was decided.
+            DomainError, or what else `asked.decide` raises: a refusal; it left nothing behind.
+        """
+        if not self.is_grouping and self.is_alive:
+            return self._decide_durably(asked)
+        answer = self.submit(asked, wait_s=1)
+        while True:
+            try:
+                return answer.result(timeout=1)
+            except FutureTimeout:
+                if self._thread is None and not answer.done():
+                    raise WriterBusy("the admission writer has stopped") from None
+
+    def submit(self, asked: Asked, *, wait_s: float = 0) -> "Future[dict[str, Any]]":
+        """Put one request into the queue; the answer comes when its decision is durable.
+
+        wait_s: how long to wait for a place in a full queue.
+
+        Raises:
+            WriterBusy: nothing was decided.
+        """
+        if not self.is_alive:
+            raise WriterBusy("the admission writer is not running")
+        waiting = _Waiting(asked)
+        try:
+            self._queue.put(waiting, block=wait_s > 0, timeout=wait_s or None)
+        except queue.Full:
+            raise WriterBusy("the admission queue is full") from None
+        return waiting.answer
+
+    def _run(self) -> None:
+        while batch := self._take():
+            try:
+                outcomes = self._decide_together([waiting.asked for waiting in batch])
+            except Exception:
+                outcomes = [self._outcome_alone(waiting.asked) for waiting in batch]
+            except BaseException as end:
+                for waiting in batch:
+                    waiting.answer.set_exception(end)
+                continue
+            for waiting, outcome in zip(batch, outcomes, strict=True):
+                waiting.end(outcome)
+
+    def _take(self) -> list[_Waiting]:
+        """What waits, in order; one at least, and none at the end. Nobody is waited for."""
+        first = self._queue.get()
+        batch = [] if first is None else [first]
+        while batch and len(batch) < self._batch_most:
+            try:
+                waiting = self._queue.get_nowait()
+            except queue.Empty:
+                break
+            if waiting is None:
+                self._queue.put(None)  # the end comes after this batch
+                break
+            batch.append(waiting)
+        return batch
+
+    def _decide_together(self, asked: Sequence[Asked]) -> list[Outcome]:
+        """One transaction for all of them; a refusal disturbs nobody.
+
+        Raises:
+            Exception: nothing is durable, or nobody knows; each is to be decided alone, where its
+                key is looked for first.
+        """
+        outcomes: list[Outcome] = []
+        with transaction(self._make_session) as session:
+            batch = Batch.over(session, asked, self._known_prices)
+            for each in asked:
+                batch.has_written = False
+                try:
+                    outcomes.append(each.decide(batch))
+                except Exception as refused:
+                    if batch.has_written or isinstance(refused, DBAPIError):
+                        raise  # half a request must not be committed with the others
+                    outcomes.append(refused)
+            batch.end()
+        self._known_prices |= batch.prices
+        return outcomes
+
+    def _outcome_alone(self, asked: Asked) -> Outcome:
+        try:
+            return self._decide_durably(asked)
+        except Exception as refused:
+            return refused
+
+    def _decide_durably(self, asked: Asked) -> dict[str, Any]:
+        """One transaction; a lost race for a key or an unknown commit is read back and retried."""
+        for attempt in range(1, ATTEMPTS_MOST + 1):
+            try:
+                outcome = self._decide_together([asked])[0]
+            except (IntegrityError, OperationalError) as failure:
+                if getattr(failure.orig, "sqlstate", None) == LOCK_NOT_AVAILABLE:
+                    raise WriterBusy("a scope is held by somebody else") from failure
+                # every decision looks for its idempotency key first, so a commit that did happen
+                # is found and answered, and one that did not is made once (R16)
+                if attempt == ATTEMPTS_MOST:
+                    raise
+            else:
+                if isinstance(outcome, Exception):
+                    raise outcome
+                return outcome
+        raise AssertionError("unreachable")
