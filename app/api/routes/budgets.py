@@ -1,0 +1,144 @@
+"""Budgets: scopes, their entries and their statement."""
+
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Response
+
+from app.api import pagination
+from app.api.auth import CallerDep
+from app.api.container import ServicesDep
+from app.api.deps import KeyedDep, set_etag
+from app.api.problems import problems
+from app.api.reading import StrictRoute, in_order
+from app.api.schemas.budgets import (
+    BlockPage,
+    BudgetCreate,
+    BudgetCreated,
+    BudgetPage,
+    BudgetRead,
+    EntryPage,
+    StatementRead,
+    TimelineRead,
+)
+from app.domain.errors import (
+    IdempotencyKeyMissing,
+    IdempotencyKeyReused,
+    NotFound,
+    RootExists,
+    ScopeClosed,
+    TooManyPending,
+)
+from app.services.block_strips import block_strip
+from app.services.statements import statement
+from app.services.timeline import timeline
+
+router = APIRouter(prefix="/budgets", tags=["budgets"], route_class=StrictRoute)
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=BudgetCreated,
+    response_model_exclude_unset=True,
+    responses={
+        202: {
+            "model": BudgetCreated,
+            "description": "Proposed; a second person decides, or a worker composes the plan",
+        },
+        **problems(
+            NotFound,
+            RootExists,
+            ScopeClosed,
+            TooManyPending,
+            IdempotencyKeyMissing,
+            IdempotencyKeyReused,
+        ),
+    },
+)
+def create_budget(
+    body: BudgetCreate,
+    caller: CallerDep,
+    keyed: KeyedDep,
+    services: ServicesDep,
+    response: Response,
+) -> dict[str, Any]:
+    """Propose a lifetime root (two people, L10) or a plan, or open an allocation below a budget."""
+    document = in_order(services.budgets.create(caller, body.to_request(), keyed))
+    if document["state"] == "proposed":
+        response.status_code = 202
+    response.headers["Location"] = f"/v1/budgets/{document['id']}"
+    set_etag(response, document["version"])
+    return document
+
+
+@router.get("", response_model=BudgetPage, responses=problems(NotFound))
+def list_budgets(
+    caller: CallerDep,
+    services: ServicesDep,
+    dataset_id: Annotated[UUID | None, Query()] = None,
+    cursor: pagination.Cursor = None,
+    limit: pagination.Limit = pagination.PAGE_DEFAULT,
+) -> dict[str, Any]:
+    """The budgets that the caller may read, with their amounts; oldest first."""
+    after = pagination.read_id(cursor, "id")
+    return pagination.page(services.budgets.list(caller, dataset_id, after, limit), limit, "id")
+
+
+@router.get("/{budget_id}", response_model=BudgetRead, responses=problems(NotFound))
+def read_budget(
+    budget_id: UUID, caller: CallerDep, services: ServicesDep, response: Response
+) -> dict[str, Any]:
+    """One budget: limit, committed, reserved, consumed, remaining."""
+    document = services.budgets.get(caller, budget_id)
+    set_etag(response, document["version"])
+    return document
+
+
+@router.get("/{budget_id}/entries", response_model=EntryPage, responses=problems(NotFound))
+def list_entries(
+    budget_id: UUID,
+    caller: CallerDep,
+    services: ServicesDep,
+    cursor: pagination.Cursor = None,
+    limit: pagination.Limit = pagination.PAGE_DEFAULT,
+) -> dict[str, Any]:
+    """The chain of a budget from its first entry on (L4)."""
+    after = pagination.read_number(cursor, "seq") or 0
+    return pagination.page(services.budgets.entries(caller, budget_id, after, limit), limit, "seq")
+
+
+@router.get("/{budget_id}/blocks", response_model=BlockPage, responses=problems(NotFound))
+def list_blocks(
+    budget_id: UUID,
+    caller: CallerDep,
+    services: ServicesDep,
+    cursor: pagination.Cursor = None,
+    limit: pagination.Limit = pagination.PAGE_DEFAULT,
+) -> dict[str, Any]:
+    """What each block has consumed, neighbours that hold the same in one; none without blocks."""
+    last = pagination.read_number(cursor, "last")
+    from_block = 0 if last is None else last + 1
+    runs = block_strip(services.make_session, caller, budget_id, from_block=from_block, limit=limit)
+    return pagination.page(runs, limit, "last")
+
+
+@router.get("/{budget_id}/timeline", response_model=TimelineRead, responses=problems(NotFound))
+def read_timeline(budget_id: UUID, caller: CallerDep, services: ServicesDep) -> dict[str, Any]:
+    """Consumed day by day, decisions as marks, and a forecast of when the limit is reached."""
+    return timeline(services.make_session, caller, budget_id)
+
+
+@router.get(
+    "/{budget_id}/statement",
+    response_model=StatementRead,
+    responses=problems(NotFound, ScopeClosed),
+)
+def read_statement(
+    budget_id: UUID,
+    caller: CallerDep,
+    services: ServicesDep,
+    audience: Annotated[Literal["officer"], Query()] = "officer",
+) -> dict[str, Any]:
+    """What is proven about a budget, for which unit and scope, under which assumptions (L9)."""
+    return statement(services.make_session, caller, budget_id, audience)

@@ -1,0 +1,184 @@
+"""Datasets: registered, versioned, granted and retired by a compliance officer."""
+
+from typing import Any
+from uuid import UUID
+
+from fastapi import APIRouter, Response
+
+from app.api.auth import CallerDep
+from app.api.container import ServicesDep
+from app.api.deps import KeyedDep, VersionDep, set_etag
+from app.api.problems import problems
+from app.api.reading import StrictRoute, in_order
+from app.api.schemas.datasets import (
+    DatasetCreate,
+    DatasetCreated,
+    DatasetList,
+    DatasetRead,
+    GrantCreate,
+    GrantRead,
+    VersionCreate,
+    VersionList,
+    VersionRead,
+)
+from app.domain.errors import (
+    AlreadyExists,
+    AlreadyResolved,
+    IdempotencyKeyMissing,
+    IdempotencyKeyReused,
+    NotFound,
+    SourceAlreadyRegistered,
+    TooManyPending,
+    VersionMismatch,
+    VersionMissing,
+)
+
+router = APIRouter(prefix="/datasets", tags=["datasets"], route_class=StrictRoute)
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=DatasetCreated,
+    response_model_exclude_unset=True,
+    responses={
+        202: {"model": DatasetCreated, "description": "Proposed; a second person decides"},
+        **problems(
+            NotFound,
+            AlreadyExists,
+            AlreadyResolved,
+            SourceAlreadyRegistered,
+            TooManyPending,
+            IdempotencyKeyMissing,
+            IdempotencyKeyReused,
+        ),
+    },
+)
+def register_dataset(
+    body: DatasetCreate,
+    caller: CallerDep,
+    keyed: KeyedDep,
+    services: ServicesDep,
+    response: Response,
+) -> dict[str, Any]:
+    """Register rows once and for ever; unit, relation and schema never change (R18)."""
+    document = in_order(services.datasets.register(caller, body.to_request(), keyed))
+    if document["state"] == "proposed":
+        response.status_code = 202
+    response.headers["Location"] = f"/v1/datasets/{document['id']}"
+    set_etag(response, document["revision"])
+    return document
+
+
+@router.get("", response_model=DatasetList, response_model_exclude_unset=True, responses=problems())
+def list_datasets(caller: CallerDep, services: ServicesDep) -> dict[str, Any]:
+    """The datasets that the caller may know."""
+    return {"items": services.datasets.list(caller)}
+
+
+@router.get(
+    "/{dataset_id}",
+    response_model=DatasetRead,
+    response_model_exclude_unset=True,
+    responses=problems(NotFound),
+)
+def read_dataset(
+    dataset_id: UUID, caller: CallerDep, services: ServicesDep, response: Response
+) -> dict[str, Any]:
+    """The public facts of a dataset."""
+    document = services.datasets.get(caller, dataset_id)
+    set_etag(response, document["revision"])
+    return document
+
+
+@router.get(
+    "/{dataset_id}/versions",
+    response_model=VersionList,
+    response_model_exclude_unset=True,
+    responses=problems(NotFound),
+)
+def list_dataset_versions(
+    dataset_id: UUID, caller: CallerDep, services: ServicesDep
+) -> dict[str, Any]:
+    """The versions of a dataset, oldest first."""
+    return {"items": services.datasets.versions(caller, dataset_id)}
+
+
+@router.post(
+    "/{dataset_id}/versions",
+    status_code=201,
+    response_model=VersionRead,
+    responses=problems(
+        NotFound,
+        SourceAlreadyRegistered,
+        AlreadyResolved,
+        VersionMismatch,
+        VersionMissing,
+        IdempotencyKeyMissing,
+        IdempotencyKeyReused,
+    ),
+)
+def add_dataset_version(
+    dataset_id: UUID,
+    body: VersionCreate,
+    caller: CallerDep,
+    keyed: KeyedDep,
+    version: VersionDep,
+    services: ServicesDep,
+    response: Response,
+) -> dict[str, Any]:
+    """Name newer rows of the same schema: a new version on the same ledger."""
+    document = services.datasets.add_version(
+        caller,
+        dataset_id,
+        path=body.path,
+        format=body.format,
+        if_version=version,
+        keyed=keyed,
+        stated=body.stated(),
+    )
+    response.headers["Location"] = f"/v1/datasets/{dataset_id}/versions"
+    return document
+
+
+@router.post(
+    "/{dataset_id}/retire",
+    response_model=DatasetRead,
+    response_model_exclude_unset=True,
+    responses=problems(NotFound, VersionMismatch, VersionMissing),
+)
+def retire_dataset(
+    dataset_id: UUID,
+    caller: CallerDep,
+    version: VersionDep,
+    services: ServicesDep,
+    response: Response,
+) -> dict[str, Any]:
+    """End a dataset for new jobs; its ledger and its loss stay (R20)."""
+    document = services.datasets.retire(caller, dataset_id, if_version=version)
+    set_etag(response, document["revision"])
+    return document
+
+
+@router.post(
+    "/{dataset_id}/grants",
+    response_model=GrantRead,
+    responses=problems(NotFound),
+)
+def grant_dataset(
+    dataset_id: UUID, body: GrantCreate, caller: CallerDep, services: ServicesDep
+) -> dict[str, Any]:
+    """Let a project ask about a dataset; a repeat changes nothing."""
+    return services.datasets.grant(caller, dataset_id, body.project_id)
+
+
+@router.delete(
+    "/{dataset_id}/grants/{project_id}",
+    status_code=204,
+    responses=problems(NotFound),
+)
+def withdraw_dataset_grant(
+    dataset_id: UUID, project_id: UUID, caller: CallerDep, services: ServicesDep
+) -> None:
+    """Take a grant back; what was spent under it stays spent."""
+    services.datasets.withdraw(caller, dataset_id, project_id)

@@ -1,0 +1,153 @@
+"""Jobs that our workers run: submit, follow, cancel, collect."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Header, Path, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import FileResponse
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from app.api import pagination
+from app.api.auth import CallerAgainDep, CallerDep
+from app.api.container import ServicesDep
+from app.api.deps import KeyedDep, at_once
+from app.api.problems import problems
+from app.api.reading import StrictRoute, in_order
+from app.api.routes.quotes import PRICING
+from app.api.schemas.jobs import JobAdmitted, JobPage, JobRead, JobSubmit, ResultRead
+from app.domain.errors import (
+    AlreadyResolved,
+    BudgetExceeded,
+    IdempotencyKeyMissing,
+    IdempotencyKeyReused,
+    NotFound,
+    ResultNotReady,
+    ScopeClosed,
+)
+
+router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=StrictRoute)
+
+POLL_S = 0.5
+ENDED = frozenset({"settled", "cancelled", "failed"})
+
+
+@router.post(
+    "",
+    status_code=202,
+    response_model=JobAdmitted,
+    responses=problems(
+        *PRICING, BudgetExceeded, ScopeClosed, IdempotencyKeyMissing, IdempotencyKeyReused
+    ),
+)
+async def submit_job(
+    body: JobSubmit,
+    caller: CallerDep,
+    caller_again: CallerAgainDep,
+    keyed: KeyedDep,
+    services: ServicesDep,
+    response: Response,
+) -> dict[str, Any]:
+    """Admit a job: reserve its worst-case privacy loss and queue it."""
+    request, admissions = body.to_request(), services.admissions
+    answer = await at_once(admissions, caller, request, keyed)
+    if answer is None:
+        answer = await run_in_threadpool(lambda: admissions.submit(caller_again(), request, keyed))
+    document = in_order(answer)
+    response.headers["Location"] = f"/v1/jobs/{document['id']}"
+    return document
+
+
+@router.get("", response_model=JobPage, responses=problems(NotFound))
+def list_jobs(
+    caller: CallerDep,
+    services: ServicesDep,
+    cursor: pagination.Cursor = None,
+    limit: pagination.Limit = pagination.PAGE_DEFAULT,
+) -> dict[str, Any]:
+    """The caller's jobs, or everybody's for officers and auditors; newest first."""
+    after = pagination.read_id(cursor, "id")
+    return pagination.page(services.jobs.list(caller, after, limit), limit, "id")
+
+
+@router.get("/{job_id}", response_model=JobRead, responses=problems(NotFound))
+def read_job(job_id: UUID, caller: CallerDep, services: ServicesDep) -> dict[str, Any]:
+    """One job: its state and how many of its units have started."""
+    return services.jobs.get(caller, job_id)
+
+
+JobDep = Annotated[dict[str, Any], Depends(read_job)]
+LastEventId = Annotated[int, Header(alias="Last-Event-ID", ge=0, le=2**53 - 1)]
+
+
+@router.get("/{job_id}/events", response_class=EventSourceResponse, responses=problems(NotFound))
+async def follow_job(
+    job_id: UUID,
+    found: JobDep,
+    caller: CallerDep,
+    services: ServicesDep,
+    last_event_id: LastEventId = 0,
+) -> AsyncIterator[ServerSentEvent]:
+    """Progress as it is published, then `ended`; goes on after Last-Event-ID (R13)."""
+    state, after = None, last_event_id
+    job = found
+    while True:
+        # the state is read before the rows: what came before the end is then among them
+        rows = await run_in_threadpool(services.jobs.progress_after, caller, job_id, after)
+        if job["state"] != state:
+            state = job["state"]
+            if state not in ENDED:
+                yield ServerSentEvent(event="state", data=_standing(job))
+        for row in rows:
+            after = row["id"]
+            yield ServerSentEvent(event="progress", id=str(after), data=row)
+        if not rows:
+            if state in ENDED:
+                yield ServerSentEvent(event="ended", data=_standing(job))
+                return
+            await asyncio.sleep(POLL_S)
+        job = await run_in_threadpool(services.jobs.get, caller, job_id)
+
+
+@router.post(
+    "/{job_id}/cancel", response_model=JobRead, responses=problems(NotFound, AlreadyResolved)
+)
+def cancel_job(job_id: UUID, caller: CallerDep, services: ServicesDep) -> dict[str, Any]:
+    """Ask for a stop: a queued job ends at no charge, a running one at its next chunk."""
+    return services.jobs.cancel(caller, job_id)
+
+
+@router.get(
+    "/{job_id}/result", response_model=ResultRead, responses=problems(NotFound, ResultNotReady)
+)
+def read_job_result(job_id: UUID, caller: CallerDep, services: ServicesDep) -> dict[str, Any]:
+    """What the job released; readable only once its spend is posted (L2)."""
+    return services.jobs.result(caller, job_id)
+
+
+@router.get(
+    "/{job_id}/artifacts/{name}",
+    response_class=FileResponse,
+    responses={
+        200: {"content": {"application/octet-stream": {}}, "description": "The file"},
+        **problems(NotFound, ResultNotReady),
+    },
+)
+def read_job_artifact(
+    job_id: UUID,
+    name: Annotated[str, Path(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9._-]+$")],
+    caller: CallerDep,
+    services: ServicesDep,
+) -> FileResponse:
+    """A file that the posted result names; no other file is ever served."""
+    file = services.jobs.artifact(caller, job_id, name)
+    if not file.is_file():
+        raise NotFound(kind="artifact", id=name)
+    return FileResponse(file, media_type="application/octet-stream", filename=name)
+
+
+def _standing(job: dict[str, Any]) -> dict[str, Any]:
+    fields = ("id", "state", "started_units", "max_units", "failure_code")
+    return {field: job[field] for field in fields}

@@ -1,0 +1,40 @@
+"""For those who look over others' shoulders: the trail and the verified chains."""
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from app.api import pagination
+from app.api.auth import CallerDep
+from app.api.container import ServicesDep
+from app.api.problems import problems
+from app.api.reading import StrictRoute
+from app.api.schemas.budgets import VerificationRead
+from app.api.schemas.changes import DiscrepancyList
+from app.api.schemas.people import AuditEventPage
+
+router = APIRouter(tags=["oversight"], route_class=StrictRoute)
+
+
+@router.get("/audit-events", response_model=AuditEventPage, responses=problems())
+def list_audit_events(
+    caller: CallerDep,
+    services: ServicesDep,
+    cursor: pagination.Cursor = None,
+    limit: pagination.Limit = pagination.PAGE_DEFAULT,
+) -> dict[str, Any]:
+    """Who did what, newest first."""
+    before = pagination.read_number(cursor, "id")
+    return pagination.page(services.audit_events.list(caller, before, limit), limit, "id")
+
+
+@router.get("/ledger/verification", response_model=VerificationRead, responses=problems())
+def verify_ledger(caller: CallerDep, services: ServicesDep) -> dict[str, Any]:
+    """Walk every chain from its first entry: hashes, sequence, balances (L4)."""
+    return services.budgets.verification(caller)
+
+
+@router.get("/ledger/discrepancies", response_model=DiscrepancyList, responses=problems())
+def list_discrepancies(caller: CallerDep, services: ServicesDep) -> dict[str, Any]:
+    """What the database was found to have forgotten, and who has put it right (R22)."""
+    return {"items": services.discrepancies.list(caller)}

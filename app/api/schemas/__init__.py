@@ -1,0 +1,1 @@
+"""The wire forms, one file a noun."""

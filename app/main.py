@@ -1,0 +1,201 @@
+"""The API process: settings in, an application out."""
+
+import json
+import logging
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.concurrency import run_in_threadpool
+
+from app.api import problems
+from app.api.container import Services
+from app.api.routes import (
+    approvals,
+    budgets,
+    changes,
+    client,
+    connections,
+    datasets,
+    health,
+    jobs,
+    ledger,
+    notifications,
+    oversight,
+    people,
+    populations,
+    quotes,
+    reservations,
+)
+from app.db.migrate import is_at_head
+from app.db.session import assert_durable, make_engine, make_session_maker
+from app.services.checkpoints import Checkpoints
+from app.services.relay import Relay
+from app.services.sweep import Sweeper
+from app.services.watch import Watch
+from app.services.witness import WitnessJournal
+from app.settings import Settings
+
+log = logging.getLogger(__name__)
+
+TITLE = "Epsilon Ledger"
+SUMMARY = "Prices, admits, charges, refuses and explains differentially private jobs."
+VERSION = "0.1.0"
+
+# a request is matched against each in turn: those that come by the thousand stand first
+ROUTERS = (
+    reservations.router,
+    jobs.router,
+    connections.router,
+    datasets.router,
+    populations.router,
+    budgets.router,
+    changes.router,
+    approvals.router,
+    quotes.router,
+    people.router,
+    oversight.router,
+    ledger.router,
+    notifications.router,
+)
+
+PROBLEM_SCHEMA: dict[str, Any] = {
+    "title": "Problem",
+    "description": "RFC 9457 problem details; the facts of a refusal stand beside these.",
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "instance", "code"],
+    "properties": {
+        "type": {"type": "string", "examples": ["/problems/budget-exceeded"]},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "instance": {"type": "string"},
+        "code": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["in", "pointer", "reason"],
+                "properties": {
+                    "in": {"type": "string"},
+                    "pointer": {"type": "string", "description": "RFC 6901"},
+                    "reason": {"type": "string"},
+                },
+            },
+        },
+    },
+    "additionalProperties": True,
+}
+
+
+def from_environment() -> FastAPI:
+    """The application as the environment's `EPSILON_*` variables want it; for an ASGI server."""
+    settings = Settings.from_environment(os.environ)
+    logging.basicConfig(level=settings.log_level, format="%(levelname)s %(name)s %(message)s")
+    # it says two lines whenever somebody asks whether we are ready
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    return create_app(settings)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """An application over the database of `settings`; nothing is opened before it starts."""
+    app = FastAPI(
+        title=TITLE,
+        summary=SUMMARY,
+        version=VERSION,
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
+        lifespan=_running,
+    )
+    app.state.settings = settings
+    versioned = APIRouter(prefix="/v1")
+    for router in ROUTERS:
+        versioned.include_router(router)
+    app.include_router(versioned)
+    app.include_router(health.router)
+    app.include_router(client.router)
+    problems.install(app)
+    _describe_problems(app)
+    return app
+
+
+def openapi_yaml() -> str:
+    """The API's description as it stands in openapi.yaml; the same text at every call."""
+    import yaml  # needed by nobody who only runs the service
+
+    # through JSON, so that what is shared in memory is written out at every place
+    document = json.loads(json.dumps(create_app(Settings()).openapi()))
+    return str(yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100))
+
+
+@asynccontextmanager
+async def _running(app: FastAPI) -> AsyncIterator[None]:
+    """Open the database, prove that it is durable, and start what runs beside the routes."""
+    with ExitStack() as stack:
+        await run_in_threadpool(_start, app, app.state.settings, stack)
+        yield
+
+
+def _start(app: FastAPI, settings: Settings, stack: ExitStack) -> None:
+    engine = make_engine(settings.database_url)
+    stack.callback(engine.dispose)
+    assert_durable(engine)
+    make_session = make_session_maker(engine)
+    journal = WitnessJournal(settings.witness_dir)
+    stack.callback(journal.close)
+    services = Services.over(
+        make_session,
+        settings.home,
+        journal,
+        pending_most=settings.pending_approvals_most,
+        batch_most=settings.admission_batch_most,
+    )
+    app.state.services = services
+    if not is_at_head(engine):
+        log.critical("the schema is not this version's: nothing is admitted; run `migrate`")
+        return
+    folder = settings.witness_dir / "checkpoints"
+    checkpoints = Checkpoints(make_session, folder, settings.key_file)
+    if checkpoints.signed() is None:
+        log.warning("no checkpoints are signed: make a key with `create-key`")
+    watch = Watch(
+        make_session,
+        settings.witness_dir,
+        checkpoints.signed(),
+        checkpoint_s=settings.checkpoint_s,
+        keep_days=settings.witness_days,
+    )
+    # before anything is admitted: a database that has forgotten must not go on (R22)
+    watch.start()
+    stack.callback(watch.stop)
+    services.writer.start()
+    stack.callback(services.writer.stop)
+    if settings.embedded:
+        for loop in (
+            Relay(make_session, settings.broker_url),
+            Sweeper(make_session),
+        ):
+            loop.start()
+            stack.callback(loop.stop)
+
+
+def _describe_problems(app: FastAPI) -> None:
+    """Put the one problem form into the description, in place of the framework's own."""
+    plain: Callable[[], dict[str, Any]] = app.openapi
+
+    def described() -> dict[str, Any]:
+        document = plain()
+        schemas = document["components"]["schemas"]
+        schemas["Problem"] = PROBLEM_SCHEMA
+        for unused in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(unused, None)
+        for operations in document["paths"].values():
+            for operation in operations.values():
+                if "requestBody" in operation:
+                    operation["responses"].update(problems.of_bodies())
+        return document
+
+    app.openapi = described  # type: ignore[method-assign]
