@@ -1,0 +1,1 @@
+"""Numerical kernels of private training: tensors in, tensors out; they know no service."""

@@ -1,0 +1,1 @@
+"""Measurements of the kernels against plain training and against other engines."""

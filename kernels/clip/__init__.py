@@ -1,0 +1,1 @@
+"""Per-example clipping: one door (`api`), one definition (`reference`), one fast form a machine."""

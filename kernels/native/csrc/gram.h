@@ -1,0 +1,261 @@
+// Norms without the gradients: ||sum_t g_t a_t^T||^2 = sum over t, s of <a_t, a_s> <g_t, g_s>
+// (Goodfellow 2015; Bu et al. 2022), lower triangle only, with a proven upper bound beside it.
+
+constexpr double UNIT = 0x1p-24;  // the rounding of one float32 operation
+
+#ifdef __AVX512F__
+constexpr long TILE_ROWS = 8, TILE_VECTORS = 2;
+#else
+constexpr long TILE_ROWS = 4, TILE_VECTORS = 1;  // as many sums as there are registers
+#endif
+constexpr long PANEL = TILE_VECTORS * LANES;
+
+// A 16 x 16 block of words, rows to columns, in four rounds of shuffles.
+template <typename Vector>
+static inline void transpose(Vector* block) {
+  const Ints low[4] = {{0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30},
+                       {0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29},
+                       {0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27},
+                       {0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23}};
+#pragma GCC unroll 4
+  for (int round = 0; round < 4; ++round) {
+    const int step = 1 << round;
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) {
+      if (i & step) continue;
+      const Vector a = block[i], b = block[i + step];
+      block[i] = __builtin_shuffle(a, b, low[round]);
+      block[i + step] = __builtin_shuffle(a, b, low[round] + step);
+    }
+  }
+}
+
+#ifdef __AVX512VNNI__
+
+// Rows as integers of 16 bits with one scale a row, two to a word, at twice the rate of float32.
+// The scale keeps every packed row shorter than sqrt(2^31), so that no sum of products, nor any
+// part of one, leaves int32 (Cauchy and Schwarz): the products are exact, and the error of the
+// packing is measured. (bf16 has the same rate, a coarser grid, and stands only on processors that
+// also have this.)
+typedef Ints Word;
+typedef int32_t Cell;
+constexpr long COLUMNS_A_WORD = 2, CHUNK = 1L << 40;
+constexpr double LONGEST = 46340.0, HIGHEST = 32767.0;
+
+static inline Word multiplied(Word sum, Word x, Word y) {
+  // Not the intrinsic: the compiler would copy each sum before it is added to.
+  __asm__("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(y));
+  return sum;
+}
+
+static inline Floats as_float(Word sum) { return __builtin_convertvector(sum, Floats); }
+
+// Roundings of one product's sum: int32 to float32 and the two scales.
+static inline double roundings(long) { return 4.0; }
+
+#else
+
+typedef Floats Word;
+typedef float Cell;
+constexpr long COLUMNS_A_WORD = 1, CHUNK = 512;
+
+static inline Word multiplied(Word sum, Word x, Word y) { return sum + x * y; }
+
+static inline Floats as_float(Word sum) { return sum; }
+
+static inline double roundings(long columns) {
+  return static_cast<double>(std::min(columns, CHUNK) + columns / CHUNK + 4);
+}
+
+#endif
+
+typedef Word LooseWord __attribute__((aligned(4), may_alias));
+
+// One factor of one example: panels of PANEL rows, in each the words of all its rows, column by
+// column. reach[t] >= |x_t| and >= |packed x_t|; miss[t] >= |x_t - packed x_t|.
+struct Panels {
+  long columns, words, rows;
+  std::vector<Cell> cells;
+  std::vector<float> scale;
+  std::vector<double> reach, miss;
+
+  Panels(long positions, long width)
+      : columns(width),
+        words((width + COLUMNS_A_WORD * LANES - 1) / (COLUMNS_A_WORD * LANES) * LANES),
+        rows((positions + PANEL - 1) / PANEL * PANEL),
+        cells(static_cast<size_t>(rows * words)),
+        scale(static_cast<size_t>(rows)),
+        reach(static_cast<size_t>(rows)),
+        miss(static_cast<size_t>(rows)) {}
+
+  Cell* at(long row, long word) {
+    return cells.data() + (row / PANEL * words + word) * PANEL + row % PANEL;
+  }
+};
+
+// Sixteen numbers of a row from `column` on, zeros behind its end.
+static inline Floats part_of(const float* row, long column, long columns) {
+  if (columns - column >= LANES) return load(row + column);
+  float rest[LANES] = {};
+  if (columns > column)
+    std::memcpy(rest, row + column, static_cast<size_t>(columns - column) * sizeof(float));
+  return load(rest);
+}
+
+static inline double root_sum(Floats squares, long columns) {
+  // A lane has columns / 16 roundings; what underflows is below 2^-63 a number.
+  const double grow = 1.0 + (static_cast<double>(columns) / LANES + 8) * UNIT;
+  return std::sqrt(sum_of(squares)) * grow + std::sqrt(static_cast<double>(columns)) * 0x1p-63;
+}
+
+static void pack(const float* from, long positions, Panels& to) {
+  const long columns = to.columns;
+  for (long first = 0; first < to.rows; first += LANES) {
+    Floats missed[LANES] = {};
+    float inverse[LANES] = {}, scale[LANES] = {};
+    for (long r = 0; r < LANES && first + r < positions; ++r) {
+      const float* row = from + (first + r) * columns;
+      Floats squares[4] = {}, most[4] = {};  // four chains: one would wait for itself
+      long k = 0;
+      auto take = [&](Floats v, int chain) {
+        squares[chain] += v * v;
+        const Floats size = v < 0 ? -v : v;
+        // A NaN passes unseen here, not in the squares.
+        most[chain] = size > most[chain] ? size : most[chain];
+      };
+      for (; k + 4 * LANES <= columns; k += 4 * LANES)
+#pragma GCC unroll 4
+        for (int chain = 0; chain < 4; ++chain) take(load(row + k + chain * LANES), chain);
+      for (; k < columns; k += LANES) take(part_of(row, k, columns), 0);
+      to.reach[first + r] =
+          root_sum((squares[0] + squares[1]) + (squares[2] + squares[3]), columns);
+#ifdef __AVX512VNNI__
+      float peak = 0;
+      for (const Floats& chain : most)
+        for (long lane = 0; lane < LANES; ++lane) peak = std::max(peak, chain[lane]);
+      const double length = to.reach[first + r];
+      if (length < 0x1p120 && peak >= 0x1p-100f) {
+        // Rounding to integers adds at most half the square root of the columns to a length.
+        const double room = LONGEST - 0.51 * std::sqrt(static_cast<double>(columns)) - 2.0;
+        inverse[r] = static_cast<float>(std::min(HIGHEST / peak, room / length));
+        scale[r] = 1.0f / inverse[r];
+      }  // else all of it is missed: NaN, infinity, or next to nothing
+#endif
+      to.scale[first + r] = scale[r];
+    }
+    for (long word = 0; word < to.words; word += LANES) {
+      Word block[LANES];
+      for (long r = 0; r < LANES; ++r) {
+        if (first + r >= positions) {
+          block[r] = Word{};
+          continue;
+        }
+        const float* row = from + (first + r) * columns;
+#ifdef __AVX512VNNI__
+        __m256i half[2];
+        for (int side = 0; side < 2; ++side) {
+          const Floats v = part_of(row, 2 * word + side * LANES, columns);
+          Ints whole{};
+          if (inverse[r] != 0.0f) whole = (Ints)_mm512_cvtps_epi32((__m512)(v * inverse[r]));
+          half[side] = _mm512_cvtepi32_epi16((__m512i)whole);
+          const Floats off =
+              (Floats)_mm512_fnmadd_ps((__m512)__builtin_convertvector(whole, Floats),
+                                       _mm512_set1_ps(scale[r]), (__m512)v);
+          missed[r] += off * off;
+        }
+        block[r] = (Word)_mm512_inserti64x4(_mm512_castsi256_si512(half[0]), half[1], 1);
+#else
+        block[r] = part_of(row, word, columns);
+#endif
+      }
+      transpose(block);
+      for (long w = 0; w < LANES; ++w)
+        *reinterpret_cast<LooseWord*>(to.at(first, word + w)) = block[w];
+    }
+#ifdef __AVX512VNNI__
+    for (long r = 0; r < LANES && first + r < positions; ++r) {
+      to.miss[first + r] = root_sum(missed[r], columns);
+      to.reach[first + r] += to.miss[first + r];
+    }
+#endif
+  }
+}
+
+// <x_t, x_s> for TILE_ROWS rows t from `row` on and the PANEL rows s of a panel.
+static inline void tile(Panels& x, long row, long panel, Floats (*out)[TILE_VECTORS]) {
+  const Cell *left = x.at(row, 0), *right = x.at(panel * PANEL, 0);
+  for (long first = 0; first < x.words; first += CHUNK) {
+    Word sums[TILE_ROWS][TILE_VECTORS] = {};
+    const long stop = std::min(x.words, first + CHUNK);
+    for (long k = first; k < stop; ++k, left += PANEL, right += PANEL) {
+      Word y[TILE_VECTORS];
+#pragma GCC unroll 2
+      for (int c = 0; c < TILE_VECTORS; ++c)
+        y[c] = *reinterpret_cast<const LooseWord*>(right + c * LANES);
+#pragma GCC unroll 8
+      for (int r = 0; r < TILE_ROWS; ++r) {
+        const Word each = left[r] - Word{};
+#pragma GCC unroll 2
+        for (int c = 0; c < TILE_VECTORS; ++c) sums[r][c] = multiplied(sums[r][c], each, y[c]);
+      }
+    }
+    for (int r = 0; r < TILE_ROWS; ++r)
+      for (int c = 0; c < TILE_VECTORS; ++c)
+        out[r][c] = first == 0 ? as_float(sums[r][c]) : out[r][c] + as_float(sums[r][c]);
+  }
+#ifdef __AVX512VNNI__
+  for (int r = 0; r < TILE_ROWS; ++r)
+    for (int c = 0; c < TILE_VECTORS; ++c)
+      out[r][c] = out[r][c] * x.scale[row + r] * load(x.scale.data() + panel * PANEL + c * LANES);
+#endif
+}
+
+// bounds (batch, 2): an upper bound on the squared norm, and the estimate that it stands on.
+//
+// With s = sum_t |a_t| |g_t| (the bias is a column of ones), the float32 sum is off by at most
+// gamma s^2, since each product <a_t, a_s> <g_t, g_s> is off by gamma |a_t| |a_s| |g_t| |g_s|; and
+// the packed gradient is off by e = sum_t (|g_t - packed| |a_t| + |packed g_t| |a_t - packed|).
+// So norm <= sqrt(max(0, estimate) + gamma s^2) + e: rows that cancel are never underestimated.
+static void ghost_norm2(const LinearBatch& from, double* bounds, int threads) {
+  const long D = from.inputs, P = from.outputs, T = from.positions;
+  const float one = from.has_bias ? 1.0f : 0.0f;
+  const double gamma = (roundings(D) + roundings(P) + 2.0 * TILE_ROWS * TILE_VECTORS + 8.0) *
+                       UNIT * 1.01;
+  const Ints lanes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+#pragma omp parallel num_threads(threads)
+  {
+    Panels a(T, D), g(T, P);
+    Floats inner[TILE_ROWS][TILE_VECTORS], outer[TILE_ROWS][TILE_VECTORS];
+#pragma omp for schedule(static)
+    for (long b = 0; b < from.batch; ++b) {
+      pack(from.a + b * T * D, T, a);
+      pack(from.g + b * T * P, T, g);
+      double estimate = 0, reach = 0, miss = 0;
+      for (long panel = 0; panel * PANEL < T; ++panel)
+        for (long row = panel * PANEL; row < T; row += TILE_ROWS) {
+          tile(a, row, panel, inner);
+          tile(g, row, panel, outer);
+          Floats sum{};
+          for (int r = 0; r < TILE_ROWS; ++r)
+            for (int c = 0; c < TILE_VECTORS; ++c) {
+              const Floats product = (inner[r][c] + one) * outer[r][c];
+              const Ints other = lanes + static_cast<int32_t>(panel * PANEL + c * LANES);
+              const int32_t mine = static_cast<int32_t>(row + r);
+              // Twice below the diagonal, once on it, nothing above.
+              sum += other < mine ? product * 2.0f : other == mine ? product : Floats{};
+            }
+          estimate += sum_of(sum);
+        }
+      for (long t = 0; t < T; ++t) {
+        const double inputs = std::sqrt(a.reach[t] * a.reach[t] + one);
+        reach += inputs * g.reach[t];
+        miss += g.miss[t] * inputs + g.reach[t] * a.miss[t];
+      }
+      const double norm = std::sqrt(std::max(estimate, 0.0) + gamma * reach * reach) + miss;
+      const double bound = norm * norm * (1.0 + 0x1p-40);
+      // max(NaN, 0) is 0: what was not finite is told apart by its reach.
+      bounds[2 * b] = reach < HUGE_VAL && estimate - estimate == 0 ? bound : HUGE_VAL;
+      bounds[2 * b + 1] = estimate;
+    }
+  }
+}

@@ -1,0 +1,238 @@
+// Per-example gradients of a linear layer, one product at a time into a hot buffer: its norm is the
+// norm of the very numbers that are summed (Abadi et al. 2016, Algorithm 1, clipping step).
+
+// Sum of squares. A lane adds at most 8 squares in float32, and four lanes are added, before they
+// go to float64: the result is short of the true sum by at most 10 * 2^-24 of it, whatever the
+// count, and callers widen by more.
+static double squared_sum(const float* values, long count) {
+  HalfDoubles low{}, high{};
+  long at = 0;
+  while (count - at >= 4 * LANES) {
+    const long stop = at + std::min((count - at) / (4 * LANES), 8L) * 4 * LANES;
+    Floats s0{}, s1{}, s2{}, s3{};
+    for (; at < stop; at += 4 * LANES) {
+      const Floats v0 = load(values + at), v1 = load(values + at + LANES);
+      const Floats v2 = load(values + at + 2 * LANES), v3 = load(values + at + 3 * LANES);
+      s0 += v0 * v0;
+      s1 += v1 * v1;
+      s2 += v2 * v2;
+      s3 += v3 * v3;
+    }
+    const Floats sum = (s0 + s1) + (s2 + s3);
+    const HalfFloats first = __builtin_shufflevector(sum, sum, 0, 1, 2, 3, 4, 5, 6, 7);
+    const HalfFloats last = __builtin_shufflevector(sum, sum, 8, 9, 10, 11, 12, 13, 14, 15);
+    low += __builtin_convertvector(first, HalfDoubles);
+    high += __builtin_convertvector(last, HalfDoubles);
+  }
+  double total = 0;
+  for (long lane = 0; lane < LANES / 2; ++lane) total += low[lane] + high[lane];
+  for (; at < count; ++at) total += static_cast<double>(values[at]) * values[at];
+  return total;
+}
+
+// Over what squared_sum (5 * 2^-24 of a norm) and the float32 rounding of a factor can be short by.
+constexpr double NORM_SLACK = 1.0 + 0x1p-21;
+
+static inline float factor_of(double norm, double bound) {
+  if (!(norm < HUGE_VAL)) return 0.0f;  // NaN and infinity: the row adds zero
+  return norm > bound ? static_cast<float>(bound / norm) : 1.0f;
+}
+
+// out (rows, inputs) = sum over t of g[t, first..first+rows]^T a[t]; g has `stride` columns.
+static void outer_sum(const float* a, const float* g, long positions, long inputs, long stride,
+                      long rows, float* out, float beta) {
+  if (epsilon_sgemm != nullptr) {
+    const int n = static_cast<int>(inputs), m = static_cast<int>(rows);
+    const int k = static_cast<int>(positions), ld = static_cast<int>(stride);
+    const float one = 1.0f;
+    epsilon_sgemm("N", "T", &n, &m, &k, &one, a, &n, g, &ld, &beta, out, &n);
+    return;
+  }
+  for (long row = 0; row < rows; ++row) {
+    float* to = out + row * inputs;
+    if (beta == 0.0f) std::fill(to, to + inputs, 0.0f);
+    long at = 0;
+    for (; at + LANES <= inputs; at += LANES) {
+      Floats sum = load(to + at);
+      for (long t = 0; t < positions; ++t) sum += g[t * stride + row] * load(a + t * inputs + at);
+      store(to + at, sum);
+    }
+    for (; at < inputs; ++at)
+      for (long t = 0; t < positions; ++t) to[at] += g[t * stride + row] * a[t * inputs + at];
+  }
+}
+
+// to = (first ? 0 : to) + sum of factors[i] * from[i]; a factor of zero reads nothing, since zero
+// times infinity is not zero.
+static void add_scaled(float* to, const float* const* from, const float* factors, long buffers,
+                       long count, bool first) {
+  const float* live[4];
+  float by[4];
+  long n = 0;
+  for (long i = 0; i < buffers; ++i)
+    if (factors[i] != 0.0f) live[n] = from[i], by[n++] = factors[i];
+  if (n == 0) {
+    if (first) std::fill(to, to + count, 0.0f);
+    return;
+  }
+  long at = 0;
+  for (; at + LANES <= count; at += LANES) {
+    Floats sum = first ? Floats{} : load(to + at);
+    for (long i = 0; i < n; ++i) sum += by[i] * load(live[i] + at);
+    store(to + at, sum);
+  }
+  for (; at < count; ++at) {
+    float sum = first ? 0.0f : to[at];
+    for (long i = 0; i < n; ++i) sum += by[i] * live[i][at];
+    to[at] = sum;
+  }
+}
+
+// bias (rows): the sum over positions of one example's output gradients.
+static void position_sum(const float* g, long positions, long stride, long rows, float* bias) {
+  std::fill(bias, bias + rows, 0.0f);
+  for (long t = 0; t < positions; ++t)
+    for (long row = 0; row < rows; ++row) bias[row] += g[t * stride + row];
+}
+
+struct Share {
+  long first, count;
+};
+
+// The rows of thread `index` of `threads`, in whole lanes.
+static inline Share share_of(long rows, int index, int threads) {
+  const long step = ((rows + threads - 1) / threads + LANES - 1) / LANES * LANES;
+  const long first = std::min(rows, step * index);
+  return {first, std::min(rows, first + step) - first};
+}
+
+// workspace: buffers * outputs * (inputs + 1) floats. Each thread owns a block of output rows: its
+// own product, its part of the norm, one barrier for the factors, its own part of the sum.
+static void clip_sum(const LinearBatch& from, double bound, float* weight, float* bias,
+                     float* factors, double* norms, float* workspace, long buffers, int threads) {
+  const long D = from.inputs, P = from.outputs, T = from.positions;
+  float* bias_space = workspace + buffers * P * D;
+  std::vector<double> parts(static_cast<size_t>(threads * buffers));
+#pragma omp parallel num_threads(threads)
+  {
+    const int me = omp_get_thread_num(), team = omp_get_num_threads();
+    const Share mine = share_of(P, me, team);
+    for (long start = 0; start < from.batch; start += buffers) {
+      const long count = std::min(buffers, from.batch - start);
+      const float *weights[4], *biases[4];
+      for (long i = 0; i < count; ++i) {
+        const float* a = from.a + (start + i) * T * D;
+        const float* g = from.g + (start + i) * T * P + mine.first;
+        float* product = workspace + i * P * D + mine.first * D;
+        float* shift = bias_space + i * P + mine.first;
+        weights[i] = product;
+        biases[i] = shift;
+        double squared = 0;
+        if (mine.count > 0) {
+          outer_sum(a, g, T, D, P, mine.count, product, 0.0f);
+          squared = squared_sum(product, mine.count * D);
+          if (from.has_bias) {
+            position_sum(g, T, P, mine.count, shift);
+            squared += squared_sum(shift, mine.count);
+          }
+        }
+        parts[static_cast<size_t>(me * buffers + i)] = squared;
+      }
+#pragma omp barrier
+      float mine_factors[4];
+      for (long i = 0; i < count; ++i) {
+        double squared = 0;  // every thread adds the parts in the same order
+        for (int other = 0; other < team; ++other)
+          squared += parts[static_cast<size_t>(other * buffers + i)];
+        const double norm = std::sqrt(squared) * NORM_SLACK;
+        mine_factors[i] = factor_of(norm, bound);
+        if (me == 0) factors[start + i] = mine_factors[i], norms[start + i] = norm;
+      }
+      if (mine.count > 0) {
+        add_scaled(weight + mine.first * D, weights, mine_factors, count, mine.count * D,
+                   start == 0);
+        if (from.has_bias)
+          add_scaled(bias + mine.first, biases, mine_factors, count, mine.count, start == 0);
+      }
+#pragma omp barrier
+    }
+  }
+  if (from.batch == 0) {
+    std::fill(weight, weight + P * D, 0.0f);
+    if (from.has_bias) std::fill(bias, bias + P, 0.0f);
+  }
+}
+
+// workspace: threads * outputs * (inputs + 1) floats; each thread takes whole examples.
+static void direct_norm2(const LinearBatch& from, double* norms2, float* workspace, int threads) {
+  const long D = from.inputs, P = from.outputs, T = from.positions;
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (long b = 0; b < from.batch; ++b) {
+    float* product = workspace + omp_get_thread_num() * P * (D + 1);
+    outer_sum(from.a + b * T * D, from.g + b * T * P, T, D, P, P, product, 0.0f);
+    double squared = squared_sum(product, P * D);
+    if (from.has_bias) {
+      position_sum(from.g + b * T * P, T, P, P, product);
+      squared += squared_sum(product, P);
+    }
+    norms2[b] = squared * NORM_SLACK * NORM_SLACK;
+  }
+}
+
+// weight (+)= sum over b of factors[b] g_b^T a_b. The narrower side is scaled, a hot slab at a time;
+// workspace: ROWS_AT_ONCE * (inputs + outputs) floats. Rows of factor zero are written as zeros.
+constexpr long ROWS_AT_ONCE = 512;
+
+static void scaled_sum(const LinearBatch& from, const float* factors, float* weight, float* bias,
+                       int accumulate, float* workspace, int threads) {
+  const long D = from.inputs, P = from.outputs, T = from.positions, rows = from.batch * T;
+  const bool scale_inputs = D < P;
+  bool dropped = false;
+  for (long b = 0; b < from.batch; ++b) dropped |= factors[b] == 0.0f;
+  auto copy = [&](const float* source, long width, long first, long count, bool scale, float* to) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (long row = 0; row < count; ++row) {
+      const float by = factors[(first + row) / T];
+      const float* in = source + (first + row) * width;
+      float* out = to + row * width;
+      if (by == 0.0f)
+        std::fill(out, out + width, 0.0f);
+      else if (scale)
+        for (long k = 0; k < width; ++k) out[k] = by * in[k];
+      else
+        std::memcpy(out, in, static_cast<size_t>(width) * sizeof(float));
+    }
+  };
+  if (!accumulate) {
+    if (from.has_bias) std::fill(bias, bias + P, 0.0f);
+    if (rows == 0) std::fill(weight, weight + P * D, 0.0f);
+  }
+  for (long first = 0; first < rows; first += ROWS_AT_ONCE) {
+    const long count = std::min(ROWS_AT_ONCE, rows - first);
+    const float *a = from.a + first * D, *g = from.g + first * P;
+    float* spare = workspace + ROWS_AT_ONCE * (scale_inputs ? D : P);
+    if (scale_inputs) {
+      copy(from.a, D, first, count, true, workspace);
+      a = workspace;
+      if (dropped) copy(from.g, P, first, count, false, spare), g = spare;
+    } else {
+      copy(from.g, P, first, count, true, workspace);
+      g = workspace;
+      if (dropped) copy(from.a, D, first, count, false, spare), a = spare;
+    }
+    outer_sum(a, g, count, D, P, P, weight, accumulate || first > 0 ? 1.0f : 0.0f);
+    if (from.has_bias) {
+#pragma omp parallel num_threads(threads)
+      {
+        const Share mine = share_of(P, omp_get_thread_num(), omp_get_num_threads());
+        for (long row = 0; row < count; ++row) {
+          const float by = factors[(first + row) / T];
+          if (by == 0.0f) continue;
+          const float scale = scale_inputs ? by : 1.0f;  // the other side is scaled already
+          const float* in = g + row * P + mine.first;
+          for (long k = 0; k < mine.count; ++k) bias[mine.first + k] += scale * in[k];
+        }
+      }
+    }
+  }
+}

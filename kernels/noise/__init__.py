@@ -1,0 +1,1 @@
+"""Keyed Gaussian noise: one door (`api`), one definition (`reference`), one fast form a machine."""

@@ -1,0 +1,1 @@
+"""Private gradients of a whole model: `privatize` replaces what its layers' backward pass gives."""

@@ -1,0 +1,102 @@
+"""How a linear layer's norm is taken: measured once a shape, never chosen from data."""
+
+import logging
+import math
+import time
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from kernels.layers.api import factors_of
+from kernels.layers.fused_cpu import best
+from kernels.native.library import path_taken
+from kernels.private.spec import PlanName
+
+log = logging.getLogger(__name__)
+
+Algorithm = Literal["product", "keep", "direct", "ghost"]
+
+# Up to this many weights a batched product is kept whole: the rank-r layers of LoRA.
+SMALL_WEIGHTS = 2**16
+_ROUNDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class LinearShape:
+    """The public sizes of one layer in one backward pass, and how it is used there."""
+
+    batch: int
+    positions: int
+    inputs: int
+    outputs: int
+    dtype: str
+    has_bias: bool
+    fused: bool
+    threads: int
+    path: str
+
+    @classmethod
+    def of(cls, a: Tensor, g: Tensor, *, has_bias: bool, fused: bool) -> "LinearShape":
+        """The shape of two factors, on the path that is taken now."""
+        batch, positions, inputs = a.shape
+        dtype = str(a.dtype).removeprefix("torch.")
+        threads = torch.get_num_threads()
+        return cls(
+            *(batch, positions, inputs, g.shape[2], dtype, has_bias, fused, threads, path_taken())
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LayerPlan:
+    """What was chosen for a shape, and the times it was chosen by, in microseconds."""
+
+    shape: LinearShape
+    algorithm: Algorithm
+    measured_us: tuple[tuple[str, float], ...] = ()
+
+
+def plan_of(shape: LinearShape, forced: PlanName) -> LayerPlan:
+    """The plan of a shape; a layer of one position needs no choice."""
+    if shape.positions == 1 and forced != "keep":
+        return LayerPlan(shape, "product")
+    if forced != "auto":
+        return LayerPlan(shape, forced)
+    if shape.inputs * shape.outputs <= SMALL_WEIGHTS:
+        return LayerPlan(shape, "keep")
+    return _measured(shape)
+
+
+@cache
+def _measured(shape: LinearShape) -> LayerPlan:
+    """The faster of forming each gradient and of the ghost norm, on made-up numbers."""
+    dtype = getattr(torch, shape.dtype)
+    source = torch.Generator().manual_seed(0)
+    a = torch.randn(shape.batch, shape.positions, shape.inputs, generator=source).to(dtype)
+    g = torch.randn(shape.batch, shape.positions, shape.outputs, generator=source).to(dtype)
+    kernel = best()
+
+    def direct() -> None:
+        if shape.fused:
+            kernel.clip_sum(a, g, 1.0, has_bias=shape.has_bias)
+        else:
+            kernel.direct_norm2(a, g, has_bias=shape.has_bias)
+
+    def ghost() -> None:
+        norms2 = kernel.ghost_norm2(a, g, has_bias=shape.has_bias)[:, 0]
+        if shape.fused:
+            kernel.scaled_sum(a, g, factors_of(norms2.sqrt(), 1.0), has_bias=shape.has_bias)
+
+    times: dict[Algorithm, float] = {"direct": math.inf, "ghost": math.inf}
+    for turn in range(_ROUNDS + 1):
+        for name, run in (("direct", direct), ("ghost", ghost)):
+            started = time.perf_counter()
+            run()
+            if turn > 0:  # the first warms up
+                taken_us = (time.perf_counter() - started) * 1e6
+                times[name] = min(times[name], taken_us)  # type: ignore[index]
+    chosen = min(times, key=lambda name: times[name])
+    log.info("kernels: %s for %s (%s)", chosen, shape, times)
+    return LayerPlan(shape, chosen, tuple(times.items()))

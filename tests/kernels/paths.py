@@ -1,0 +1,32 @@
+"""Every path a kernel may take on this machine; one grid of tests is faced by all of them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from kernels.native.library import forced, library
+
+OWN_PRODUCTS = "own-products"
+
+
+def paths() -> list[str]:
+    """Pure PyTorch, each compiled form, and the best of them without the process's BLAS."""
+    loaded = library()
+    if loaded is None:
+        return ["pure-pytorch"]
+    return ["pure-pytorch", *loaded.forms, OWN_PRODUCTS]
+
+
+@contextmanager
+def taking(path: str) -> Iterator[None]:
+    """Take that path inside."""
+    if path != OWN_PRODUCTS:
+        with forced(path):
+            yield
+        return
+    loaded = library()
+    assert loaded is not None
+    loaded.use_blas(on=False)
+    try:
+        yield
+    finally:
+        loaded.use_blas(on=True)
