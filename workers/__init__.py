@@ -1,0 +1,1 @@
+"""Workers: they claim admitted jobs, touch private rows and post what was spent."""

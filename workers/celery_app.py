@@ -1,0 +1,43 @@
+"""The worker's side of the broker. A message is a job id and a wake-up; the database is the truth.
+
+Late acknowledgement is right here because a claim is exclusive: a message that arrives twice is
+refused by its fence. Results and progress live in the database, so there is no result backend.
+"""
+
+import os
+
+from celery import Celery
+
+from app.dispatch.broker import transport_options
+from app.settings import Settings
+
+QUEUES = ("cpu", "gpu", "reports")
+
+# A worker told to stop lets a chunk end for this long; what is left is queued again, by its lease.
+SOFT_SHUTDOWN_S = 3.0
+
+
+def make_celery(settings: Settings) -> Celery:
+    """The Celery app of a worker: one message at a time, acknowledged when its task has ended."""
+    celery = Celery("epsilon_ledger", broker=settings.broker_url)
+    celery.conf.update(
+        imports=("workers.tasks",),
+        task_default_queue=QUEUES[0],
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        task_ignore_result=True,
+        task_serializer="json",
+        accept_content=["json"],
+        worker_prefetch_multiplier=1,
+        worker_soft_shutdown_timeout=SOFT_SHUTDOWN_S,
+        # A lost connection is no reason to stop a run: its lease says whether it may go on.
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_send_task_events=False,
+        broker_transport_options=transport_options(),
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+    )
+    return celery
+
+
+app = make_celery(Settings.from_environment(os.environ))

@@ -1,0 +1,1 @@
+"""Engines: what a worker runs, one per kind of job."""

@@ -1,0 +1,154 @@
+"""The door of every engine: prepare without rows, then run and spend through the job's ledger.
+
+An engine gets a claimed job with everything public already resolved. It reads no private row in
+`prepare`. In `run` it asks the ledger to make units durable *before* it reads a row or draws noise
+for them (L2, L6), and gives back a result that holds released values only.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+from uuid import UUID
+
+from app.domain.datasets import Dataset, SourceFormat
+from app.domain.errors import DomainError
+from app.domain.mechanisms.parsing import Mechanism
+from app.domain.partitions import Ranges
+
+
+@dataclass(eq=False)
+class EngineRefused(DomainError):
+    """The engine cannot run this job; said before any private row was read, so nothing is spent."""
+
+    code: ClassVar[str] = "engine-refused"
+
+    reason: str
+
+
+@dataclass(eq=False)
+class JobCancelled(DomainError):
+    """The job's owner asked for a stop; what was started stays spent."""
+
+    code: ClassVar[str] = "cancelled"
+
+
+@dataclass(eq=False)
+class ClaimLost(DomainError):
+    """Another worker or the sweeper holds this job now; read nothing, write nothing."""
+
+    code: ClassVar[str] = "claim-lost"
+
+
+@dataclass(frozen=True, slots=True)
+class RowsFile:
+    """One file of a dataset version.
+
+    open_from: the first block that was open when its rows came; a row whose own block had closed by
+        then, or that has none, lies in this one (R8).
+    sha256: what the officer declared of its content; None where nothing was.
+    """
+
+    file: Path
+    format: SourceFormat
+    open_from: int = 0
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenBlocks:
+    """The blocks of a dataset that a job may read, and the files that can hold their rows."""
+
+    ranges: Ranges
+    files: tuple[RowsFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One dataset version of a job and the file that holds its rows.
+
+    blocks: of a dataset with blocks, those of the job; rows of others are not read (R8). The
+    dataset's nominal size is theirs then (R17).
+    """
+
+    dataset: Dataset
+    version: int
+    file: Path
+    blocks: ChosenBlocks | None = None
+
+    @property
+    def files(self) -> tuple[RowsFile, ...]:
+        """The files that are read."""
+        if self.blocks is None:
+            return (RowsFile(self.file, self.dataset.source.format),)
+        return self.blocks.files
+
+
+@dataclass(frozen=True, slots=True)
+class ReservedPart:
+    """One part of the reservation: a mechanism of one unit and how many units may start."""
+
+    mechanism: Mechanism
+    max_units: int
+    started_units: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A claimed job, resolved: all that an engine may know before it touches a row.
+
+    spec: the frozen, validated spec as stored with the job (noise already calibrated).
+    salt: public randomness of this job, stored with it, so that a retry repeats one truncation.
+    scratch: an empty folder of this (job, fence); artifacts are written here.
+    public: public datasets that the spec names, such as an evaluation set, by id.
+    """
+
+    job_id: UUID
+    kind: str
+    spec: Mapping[str, Any]
+    inputs: tuple[Input, ...]
+    parts: tuple[ReservedPart, ...]
+    salt: bytes
+    scratch: Path
+    public: Mapping[str, Input] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run releases. `artifacts` are file names inside the scratch folder."""
+
+    result: Mapping[str, Any]
+    artifacts: tuple[str, ...] = ()
+
+
+class JobLedger(Protocol):
+    """The engine's only way to spend, and to say how far it is."""
+
+    def start(self, part: int, started_units: int) -> None:
+        """Make `started_units` (cumulative) of a part durable; returns when they are (L2, L6).
+
+        Raises:
+            ClaimLost: the fence is stale; the caller must read nothing more.
+            JobCancelled: a stop was asked for before these units began.
+        """
+
+    def progress(self, fields: Mapping[str, Any]) -> None:
+        """Publish a progress row. Allowed: step, steps, charged or public metrics (R13)."""
+
+
+class Plan(Protocol):
+    """A prepared job."""
+
+    def run(self, ledger: JobLedger) -> Outcome:
+        """Start units, read rows, release values."""
+
+
+class Engine(Protocol):
+    """One kind of job."""
+
+    def prepare(self, work: Work) -> Plan:
+        """Check all that can be checked without a private row.
+
+        Raises:
+            EngineRefused: nothing was read, so the reservation is voided.
+        """

@@ -1,0 +1,107 @@
+"""The model card: what the released model is, what it cost, and what is not claimed for it (L9).
+
+Everything in it is public: parameters, charges, versions. No row count, draw size or norm (R13).
+"""
+
+import platform
+from importlib.metadata import version
+from typing import Any
+
+from app.domain.datasets import Dataset
+from app.domain.decimals import decimal_text
+from app.domain.training.spec import DRAW_SAMPLER, NOISE_SAMPLER, TrainSpec
+from workers.engines.api import Input, ReservedPart
+from workers.engines.train.models import ACTIVATION
+
+ASSUMPTIONS = (
+    "assumes ideal Gaussian noise: the noise is drawn and added in floating point (R25)",
+    "assumes that ChaCha20 and the operating system's generator are not told from random",
+    "rounding of the summed gradients comes on top of the clipping bound",
+)
+LIMITS = (
+    "numbers outside their public bounds are clamped to them; missing numbers become the low bound",
+    "records whose label is missing or outside the public domain are not trained on",
+    "when a run settles, and that a run failed, can be seen and is not covered by the loss",
+    "accuracy is measured on the named public set only; elsewhere it is unknown",
+)
+
+
+def model_card(
+    spec: TrainSpec,
+    private: Input,
+    part: ReservedPart,
+    *,
+    steps_run: int,
+    test_accuracy: float | None,
+    kernels: dict[str, str],
+) -> dict[str, Any]:
+    """The card of one released model, as JSON.
+
+    Args:
+        spec: what was asked.
+        private: the dataset version that was trained on.
+        part: the reserved part, with the units that were started before this run.
+        steps_run: the steps that shaped these weights; fewer than were started after a resume
+            or a stop (R14).
+        test_accuracy: on the public set, or None where none was named.
+        kernels: names of the code paths that clipped and drew noise.
+    """
+    stored = spec.to_json()
+    return {
+        "v": 1,
+        "kind": "model-card",
+        "model": {
+            **stored["model"],
+            "activation": ACTIVATION if spec.model.hidden else None,
+            "initial_weights": "hidden layers normal with variance 1 / inputs, the rest zero",
+            "weights": "model.safetensors",
+        },
+        "training": {
+            "algorithm": stored["algorithm"],
+            "loss": stored["loss"],
+            "optimizer": stored["optimizer"],
+            "steps_reserved": spec.steps,
+            "steps_that_shaped_the_model": steps_run,
+            "normalise_by": stored["normalise_by"],
+        },
+        "data": _data(spec, private),
+        "privacy": {
+            "unit_of_privacy": "record",
+            "relation": private.dataset.relation,
+            "parts": [{"mechanism": part.mechanism.to_json(), "max_units": part.max_units}],
+            "clip": stored["clip"],
+            "sensitivity_l2": decimal_text(spec.clip_norm_l2),
+            "noise_multiplier": stored["noise"]["noise_multiplier"],
+            "samplers": {"records": DRAW_SAMPLER, "noise": NOISE_SAMPLER},
+            "assumptions": list(ASSUMPTIONS),
+        },
+        "evaluation": {**stored.get("evaluation", {}), "test_accuracy": test_accuracy},
+        "implementation": {
+            "kernels": kernels,
+            "libraries": {
+                "python": platform.python_version(),
+                **{name: version(name) for name in ("torch", "numpy", "duckdb", "safetensors")},
+            },
+        },
+        "limits": list(LIMITS),
+        "intended_use": (
+            f"Predicts {spec.label} from {', '.join(spec.features[:20])} for records like those "
+            "described by the dataset's purpose; a person answers for any other use."
+        ),
+    }
+
+
+def _data(spec: TrainSpec, private: Input) -> dict[str, Any]:
+    dataset: Dataset = private.dataset
+    return {
+        "dataset_id": dataset.id,
+        "name": dataset.name,
+        "version": private.version,
+        "nominal_size": dataset.nominal_size,
+        "features": list(spec.features),
+        "label": spec.label,
+        "statement": (
+            "Trained on private records. The number of records is not stated: it is private; "
+            "rates and divisors come from the declared nominal size."
+        ),
+    }

@@ -1,0 +1,249 @@
+"""One job from claim to settlement, in the order that keeps L2 and L6.
+
+claim -> prepare (no private row) -> start units, durably -> rows and noise -> post spend and result
+"""
+
+import hashlib
+import logging
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, cast
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.db.models import Connection, DatasetRow, DatasetVersion, Job, Reservation
+from app.db.session import database_now, snapshot, transaction
+from app.domain.accounting.pld import pld_epsilon
+from app.domain.datasets import Dataset, SourceFormat, dataset_from_json
+from app.domain.decimals import decimal_text
+from app.domain.errors import DomainError, LeaseLost
+from app.domain.mechanisms.parsing import Part, parse_mechanism
+from app.domain.partitions import TimeBlocks, ranges_from_json
+from app.domain.queries.joins import named_datasets
+from app.domain.training import evaluation_dataset_id
+from app.services import policies, settlement
+from app.services.jobs import artifact_folder
+from app.services.settlement import Claim
+from app.services.sources import resolve_source
+from workers.claimed import ClaimedLedger
+from workers.context import Context
+from workers.engines.api import (
+    ChosenBlocks,
+    ClaimLost,
+    Engine,
+    EngineRefused,
+    Input,
+    JobCancelled,
+    ReservedPart,
+    RowsFile,
+    Work,
+)
+
+log = logging.getLogger(__name__)
+
+PLAN_FIGURE = "PLD of this job alone, its parameters fixed before its first output"
+
+
+@dataclass(eq=False)
+class SourceUnavailable(DomainError):
+    """A file of the job is not where its dataset says; found before any row was read."""
+
+    code: ClassVar[str] = "source-unavailable"
+
+
+def run_job(context: Context, job_id: UUID) -> None:
+    """Run a queued job; returns in silence where another delivery of the message was first."""
+    make_session = context.make_session
+    lease_s = context.settings.job_lease_s
+    with transaction(make_session) as session:
+        held = settlement.claim(
+            session, job_id, owner=context.owner, lease_s=lease_s, now=database_now(session)
+        )
+    if held is None:
+        log.info("job.not_claimed job_id=%s", job_id)
+        return
+    log.info("job.claimed job_id=%s fence=%s", job_id, held.fence)
+    ledger = ClaimedLedger(make_session, held, lease_s, context.journal)
+    with ledger:
+        try:
+            _run_claimed(context, held, ledger)
+        except (ClaimLost, LeaseLost):
+            # the sweeper settled this job or will; nothing of it may be written from here
+            log.warning("job.claim_lost job_id=%s fence=%s", job_id, held.fence)
+
+
+def _run_claimed(context: Context, held: Claim, ledger: ClaimedLedger) -> None:
+    scratch = artifact_folder(context.settings.home, held.job_id, held.fence)
+    try:
+        with snapshot(context.make_session) as session:
+            work = resolve_work(session, held.job_id, scratch)
+        scratch.mkdir(parents=True, exist_ok=False)
+        outcome = _engine(work.kind).prepare(work).run(ledger)
+        if _is_composed(work):
+            outcome = replace(
+                outcome, result={**outcome.result, **_if_fixed_in_advance(context, work)}
+            )
+        artifacts = [_artifact(scratch, name) for name in outcome.artifacts]
+    except (ClaimLost, LeaseLost):
+        raise
+    except (Exception, MemoryError) as failed:
+        # a stop by a closed scope says which; a stop that was asked for is its own reason
+        said = (failed.__cause__ or failed) if isinstance(failed, JobCancelled) else failed
+        code = said.code if isinstance(said, DomainError) else "engine-failed"
+        # never the text: after a touch it can quote a row, and its kind can depend on one (R13)
+        log.warning("job.failed job_id=%s code=%s", held.job_id, code)
+        log.debug("job.failed job_id=%s", held.job_id, exc_info=failed)
+        ledger.fail(code)
+        shutil.rmtree(scratch, ignore_errors=True)
+        return
+    ledger.post(outcome, artifacts)
+    log.info("job.posted job_id=%s fence=%s", held.job_id, held.fence)
+
+
+def _is_composed(work: Work) -> bool:
+    """Whether a figure of the job as a whole says more than its mechanisms do one by one."""
+    return work.kind == "train" or sum(part.max_units for part in work.parts) > 1
+
+
+def _if_fixed_in_advance(context: Context, work: Work) -> dict[str, Any]:
+    """What this job alone comes to by composing its privacy loss distribution (R11).
+
+    It holds for the one job, fixed before its first output, and stands beside the proven bound of
+    the ledger, never in its place. Up to half a second for each mechanism on public parameters; a
+    run that is paid for is not lost for want of it.
+    """
+    try:
+        with snapshot(context.make_session) as session:
+            job = session.get_one(Job, work.job_id)
+            reservation = session.get_one(Reservation, job.reservation_id)
+            budget, _ = settlement.started_loss(session, work.job_id)
+            delta = policies.policy_of(budget).limit.delta
+            parts = [
+                Part(parse_mechanism(part["mechanism"]), started)
+                for part, started in zip(reservation.parts, reservation.started_units, strict=True)
+                if started
+            ]
+        relation = work.inputs[0].dataset.relation
+        epsilon = None if relation is None or not delta else pld_epsilon(parts, relation, delta)
+    except Exception as failed:
+        log.warning("job.no_plan_figure job_id=%s error=%s", work.job_id, type(failed).__name__)
+        epsilon = None
+    if epsilon is None:
+        return {}
+    amount = {"epsilon": epsilon, "delta": decimal_text(delta)}
+    return {"if_fixed_in_advance": {**amount, "method": PLAN_FIGURE}}
+
+
+def resolve_work(session: Session, job_id: UUID, scratch: Path) -> Work:
+    """Everything public about a claimed job, looked up; opens no file.
+
+    Raises:
+        SourceUnavailable: a file is missing or its path leads out of its connection.
+    """
+    job = session.get_one(Job, job_id)
+    reservation = session.get_one(Reservation, job.reservation_id)
+    parts = tuple(
+        ReservedPart(parse_mechanism(part["mechanism"]), part["max_units"], started)
+        for part, started in zip(reservation.parts, reservation.started_units, strict=True)
+    )
+    private = {item["dataset_id"] for item in job.inputs}
+    evaluation_id = evaluation_dataset_id(job.spec)
+    named = {*named_datasets(job.spec), *(() if evaluation_id is None else (evaluation_id,))}
+    public = {}
+    for dataset_id in named - private:
+        row = session.get_one(DatasetRow, UUID(dataset_id))
+        if row.access == "public":
+            public[dataset_id] = _input(session, row.id, row.latest_version)
+    return Work(
+        job_id=job.id,
+        kind=job.kind,
+        spec=job.spec,
+        inputs=tuple(
+            _input(session, UUID(item["dataset_id"]), item["version"], item["blocks"])
+            for item in job.inputs
+        ),
+        parts=parts,
+        salt=bytes.fromhex(job.salt),
+        scratch=scratch,
+        public=public,
+    )
+
+
+def _input(session: Session, dataset_id: UUID, version: int, blocks: object = "all") -> Input:
+    row = session.get_one(DatasetRow, dataset_id)
+    stored = session.get_one(DatasetVersion, (dataset_id, version))
+    dataset = dataset_from_json(row.document, id=str(row.id))
+    file = _file(session, stored)
+    if dataset.blocks is None:
+        return Input(dataset, version, file)
+    ranges = ranges_from_json(cast(Sequence[Sequence[int]], blocks))
+    chosen = ChosenBlocks(ranges, _files(session, dataset, stored, last=ranges[-1][1]))
+    return Input(dataset.of_blocks(ranges), version, file, chosen)
+
+
+def _files(
+    session: Session, dataset: Dataset, stored: DatasetVersion, *, last: int
+) -> tuple[RowsFile, ...]:
+    """The files in which rows of blocks up to the last can lie, oldest first (R8).
+
+    With time blocks a version is all files up to its own, each with rows that came then. What came
+    after the last block had closed lies in later ones.
+    """
+    if not isinstance(dataset.blocks, TimeBlocks):
+        return (RowsFile(_file(session, stored), _format(stored), 0, stored.sha256),)
+    versions = session.scalars(
+        select(DatasetVersion)
+        .where(
+            DatasetVersion.dataset_id == stored.dataset_id,
+            DatasetVersion.version <= stored.version,
+        )
+        .order_by(DatasetVersion.version)
+    )
+    files, open_from = [], 0
+    for each in versions:
+        if open_from <= last:
+            files.append(RowsFile(_file(session, each), _format(each), open_from, each.sha256))
+        open_from = each.closed_blocks
+    return tuple(files)
+
+
+def _file(session: Session, stored: DatasetVersion) -> Path:
+    connection = session.get_one(Connection, stored.connection_id)
+    try:
+        return resolve_source(Path(connection.root), stored.path)
+    except DomainError:
+        raise SourceUnavailable from None
+
+
+def _format(stored: DatasetVersion) -> SourceFormat:
+    return cast(SourceFormat, stored.format)
+
+
+def _engine(kind: str) -> Engine:
+    # engines load duckdb, opendp or torch: only the one that is needed, and never in the parent
+    if kind == "query":
+        from workers.engines.query.engine import QueryEngine
+
+        return QueryEngine()
+    if kind == "train":
+        from workers.engines.train.engine import TrainingEngine
+
+        return TrainingEngine()
+    raise EngineRefused(f"no engine for {kind!r}")
+
+
+def _artifact(scratch: Path, name: str) -> dict[str, Any]:
+    """What the result will say of a file; the file is on the disk before the post names it."""
+    with (scratch / name).open("rb") as file:
+        content = file.read()
+        os.fsync(file.fileno())
+    return {
+        "name": name,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "size_bytes": len(content),
+    }

@@ -1,0 +1,21 @@
+"""Celery tasks: a task carries an id, may arrive twice, and decides nothing."""
+
+from uuid import UUID
+
+from app.domain import tasks
+from app.services import plans
+from workers.celery_app import app
+from workers.context import context
+from workers.running import run_job
+
+
+@app.task(name=tasks.RUN_JOB)
+def run(job_id: str) -> None:
+    """Run a queued job, if nobody else has it."""
+    run_job(context(), UUID(job_id))
+
+
+@app.task(name=tasks.COMPOSE_PLAN)
+def compose_plan(budget_id: str) -> None:
+    """Compose a proposed plan, if nobody has yet (R10)."""
+    plans.compose(context().make_session, UUID(budget_id))
