@@ -1,0 +1,23 @@
+"""The command lines of the service's programs, the same in one tree and on many machines."""
+
+import sys
+
+from app.settings import Settings
+from app.supervision import Child
+
+
+def api_child(settings: Settings) -> Child:
+    """The API process; embedded, it runs the relay and the sweeper too."""
+    command = [sys.executable, "-m", "uvicorn", "app.main:from_environment", "--factory"]
+    command += ["--host", settings.host, "--port", str(settings.port)]
+    command += ["--log-level", settings.log_level.lower(), "--timeout-graceful-shutdown", "3"]
+    return Child("api", command, settings.to_environment())
+
+
+def worker_child(settings: Settings) -> Child:
+    """A worker for what needs no accelerator: one process for jobs, one job at a time."""
+    command = [sys.executable, "-m", "celery", "-A", "workers.celery_app", "worker"]
+    command += ["--pool", "prefork", "--concurrency", "1", "--queues", "cpu,reports"]
+    command += ["--without-gossip", "--without-mingle", "--loglevel", settings.log_level]
+    # SIGTERM gives a running job a moment and then hands it back, instead of waiting for its end.
+    return Child("worker", command, {**settings.to_environment(), "REMAP_SIGTERM": "SIGQUIT"})
