@@ -1,0 +1,1 @@
+"""What benchmarks send to a running service, in processes of their own."""
