@@ -22,6 +22,7 @@ from dp_accounting.dp_event import (
 from dp_accounting.rdp import RdpAccountant
 from hypothesis import given
 from hypothesis import strategies as st
+from opendp.mod import GLOBAL_FEATURES
 
 from app.client import from_dp_event, from_jax_privacy, from_opacus, from_opendp
 from app.domain.accounting.prices import charge_parts, price
@@ -350,9 +351,10 @@ def test_a_jax_privacy_plan_is_its_event_and_a_config_is_none() -> None:
 
 @pytest.fixture(autouse=True)
 def _features() -> Iterator[None]:
+    before = set(GLOBAL_FEATURES)
     dp.enable_features("contrib", "idealized-numerics")
     yield
-    dp.disable_features("contrib", "idealized-numerics")
+    dp.disable_features(*GLOBAL_FEATURES - before)
 
 
 INTEGERS = (dp.atom_domain(T=int), dp.absolute_distance(T=int))

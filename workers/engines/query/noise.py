@@ -13,7 +13,6 @@ held against the exact tail here, and the library's figure is only one more chec
 import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from functools import cache
 from typing import Any, Protocol
 
 from app.domain.accounting.prices import INFLATION
@@ -50,10 +49,10 @@ class ChoiceSampler(Protocol):
         """The chosen places, best first; scores saturate, which moves none of them further."""
 
 
-@cache
 def _library() -> Any:
     import opendp.prelude as library
 
+    # a switch of the whole process: whoever shares it may have turned it off since the last job
     library.enable_features("contrib")
     return library
 

@@ -111,6 +111,17 @@ def test_noise_saturates_and_an_empty_list_draws_nothing() -> None:
     assert threshold_noise(guard)({}) == {}
 
 
+def test_a_sampler_is_built_after_another_user_of_the_process_turned_the_library_off() -> None:
+    library: Any = importlib.import_module("opendp.prelude")
+    shared: Any = importlib.import_module("opendp.mod")
+    before = set(shared.GLOBAL_FEATURES)
+    library.disable_features(*before)
+    try:
+        assert vector_noise(noisy(DiscreteLaplace("3", "1"), "3"))([0])
+    finally:
+        library.enable_features(*before)
+
+
 @pytest.mark.parametrize("noise", ["discrete_laplace", "discrete_gaussian"])
 @pytest.mark.parametrize("relation", ["add_remove", "replace_one"])
 @pytest.mark.parametrize("level", [{}, RECORD])
