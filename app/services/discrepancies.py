@@ -20,12 +20,13 @@ from app.db.repositories import budgets as budget_rows
 from app.db.session import SessionMaker, snapshot
 from app.domain.accounting.prices import Price, charge_parts, price
 from app.domain.datasets import dataset_from_json
-from app.domain.errors import NotFound
+from app.domain.errors import LedgerBehind, NotFound
 from app.domain.mechanisms.parsing import parse_mechanism
-from app.services import access, opening, policies, proposals
+from app.services import access, opening, plans, policies, proposals
 from app.services.access import Caller
 from app.services.budgets import lock_as_read, readable
 from app.services.idempotency import Keyed, decide_once
+from app.services.pricing import UNITS_MOST
 
 # a scope, and what is charged to it: [{"mechanism", "price", "units"}]
 Charges = dict[str, list[dict[str, Any]]]
@@ -120,6 +121,11 @@ def apply_approved(session: Session, approval: Approval, *, now: datetime) -> No
     root_id = UUID(change["budget_id"])
     facts = {"evidence_sha256": change["evidence_sha256"], "scope": change["budget_id"]}
     for budget in budget_rows.lock(session, [root_id, *scope_ids(session, approval)]):
+        if budget.opened_at is None:
+            # the backup is older than the plan: frozen anew it would promise its slots twice
+            if budget.state == "proposed":
+                plans.refuse(session, budget, LedgerBehind([change["evidence_sha256"]]), now=now)
+            continue
         # the root says that it was put right even where nothing could be charged
         parts = change["charges"].get(str(budget.id), [])
         loss = charge_parts([(_price(session, part["price"]), part["units"]) for part in parts])
@@ -153,7 +159,8 @@ def _charges(session: Session, root: Budget, row: Discrepancy) -> Charges:
     """What is owed to each scope of the root's tree: all that a lost touch could still have run.
 
     A touch is charged to every scope that it names and that the database still has, and to what
-    lies above these. One of which nothing is left here is charged to the root of nobody else.
+    lies above these; a plan among them that waits to be composed holds nothing, and ends. One of
+    which nothing is left here is charged to the root of nobody else.
     """
     charges: Charges = {}
     for each in row.evidence["missing"]:
@@ -167,8 +174,18 @@ def _charges(session: Session, root: Budget, row: Discrepancy) -> Charges:
             continue
         part = {"mechanism": each["mechanism"], "price": each["price"], "units": owed}
         for scope_id in sorted(_scopes(session, root, each["budgets"])):
-            charges.setdefault(scope_id, []).append(part)
+            _add(charges.setdefault(scope_id, []), part)
     return charges
+
+
+def _add(parts: list[dict[str, Any]], part: Mapping[str, Any]) -> None:
+    """One part for all that ran alike: an entry has few parts, and a lost day many touches."""
+    for each in parts:
+        is_alike = all(each[key] == part[key] for key in ("mechanism", "price"))
+        if is_alike and each["units"] + part["units"] <= UNITS_MOST:
+            each["units"] += part["units"]
+            return
+    parts.append(dict(part))
 
 
 def _scopes(session: Session, root: Budget, named: Sequence[str]) -> set[str]:

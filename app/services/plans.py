@@ -132,21 +132,21 @@ def compose(make_session: SessionMaker, budget_id: UUID) -> None:
             # the parent is not named: who may read a plan may not know of it (R12)
             state = "closed" if dataset.state == "active" else dataset.state
             composed = ScopeClosed({"kind": "an ancestor"}, state)
+        if not isinstance(composed, Plan):
+            refuse(session, budget, composed, now=now)
+            return
         budget.version += 1
-        if isinstance(composed, Plan):
-            budget.policy = composed.to_json()
-            ledger_steps.open_chain(session, budget, actor=budget.created_by, now=now, facts={})
-        else:
-            budget.state = "closed"
-            budget.plan_refusal = refusal_document(composed)
-        audit.record(
-            session,
-            actor_id=None,
-            action=f"budget.{budget.state}",
-            subject=str(budget.id),
-            facts={"kind": budget.kind, "dataset_id": str(budget.dataset_id)},
-            at=now,
-        )
+        budget.policy = composed.to_json()
+        ledger_steps.open_chain(session, budget, actor=budget.created_by, now=now, facts={})
+        _record_end(session, budget, now=now)
+
+
+def refuse(session: Session, budget: Budget, refusal: DomainError, *, now: datetime) -> None:
+    """Close a locked plan that was never frozen; it has no chain and held nothing; a step."""
+    budget.version += 1
+    budget.state = "closed"
+    budget.plan_refusal = refusal_document(refusal)
+    _record_end(session, budget, now=now)
 
 
 def wake_forgotten(session: Session, resend_after_s: float, *, now: datetime, limit: int) -> int:
@@ -217,6 +217,17 @@ def _composed(slots: Sequence[Slot], relation: str, limit: Limit) -> Plan | Doma
         # arithmetic on public parameters: the same again would fail the same way
         log.warning("plan.not_composed error=%s", type(failed).__name__)
         return PlanNotComposed()
+
+
+def _record_end(session: Session, budget: Budget, *, now: datetime) -> None:
+    audit.record(
+        session,
+        actor_id=None,
+        action=f"budget.{budget.state}",
+        subject=str(budget.id),
+        facts={"kind": budget.kind, "dataset_id": str(budget.dataset_id)},
+        at=now,
+    )
 
 
 def _wake(session: Session, budget_id: UUID, *, now: datetime) -> None:

@@ -29,6 +29,8 @@ from app.domain.ledger import document_sha256
 from app.domain.touches import Touch
 from app.services import audit, notifications, settlement
 from app.services.checkpoints import Checkpoints
+from app.services.parts import PARTS_MOST
+from app.services.pricing import UNITS_MOST
 from app.services.states import write_state
 from app.services.sweep import GAVE_UP
 from app.services.witness import journals
@@ -111,7 +113,11 @@ class Recovery:
             heads = {head for each in (mine, filed) if each is not None for head in each.heads}
             missing += _unknown_heads(session, sorted(heads))
             news = _by_root(session, missing)
-        frozen = sum(self._freeze(root_id, found) for root_id, found in news.items())
+        frozen = sum(
+            self._freeze(root_id, found)
+            for root_id, all_found in news.items()
+            for found in _askable(all_found)
+        )
         unsettled = self._end_forgotten()
         if self.checkpoints is not None:
             # last: a checkpoint of its own makes the database look as new as that
@@ -187,6 +193,26 @@ def _unknown_heads(session: Session, heads: Sequence[Head]) -> list[Missing]:
             if known.get(place) != head.hash:
                 missing.append(Missing("head", asdict(head), (head.budget_id,)))
     return missing
+
+
+def _askable(missing: Sequence[Missing]) -> Iterator[list[Missing]]:
+    """What is missing, in evidences that entries of at most `PARTS_MOST` parts can settle."""
+    found: list[Missing] = []
+    units: dict[str, int] = {}
+    count = 0
+    for each in missing:
+        if each.kind == "touch":
+            like = document_sha256({key: each.said[key] for key in ("mechanism", "price")})
+            owed = int(each.said["max_units"])
+            is_full = units.get(like, UNITS_MOST) + owed > UNITS_MOST
+            if is_full and count == PARTS_MOST:
+                yield found
+                found, units, count, is_full = [], {}, 0, True
+            count += is_full
+            units[like] = owed + (0 if is_full else units[like])
+        found.append(each)
+    if found:
+        yield found
 
 
 def _portions(things: Sequence[T]) -> Iterator[Sequence[T]]:

@@ -23,10 +23,12 @@ from app.domain.errors import (
 from app.domain.mechanisms.parsing import parse_mechanism
 from app.domain.privacy import Loss
 from app.domain.touches import Touch
+from app.services import plans
 from app.services.discrepancies import Discrepancies, RecoveryRequest
 from app.services.recovery import Compared, LedgerForgotten, Recovery
 from app.services.sweep import sweep
 from app.services.witness import WitnessJournal
+from tests import planned
 from tests.restoring import Backup, backup
 from tests.services import test_windows
 from tests.services.test_checkpoints import notary
@@ -126,6 +128,50 @@ def test_a_touch_that_the_database_forgot_freezes_its_root_until_two_people_post
     with pytest.raises(BudgetExceeded):
         old.reserve(team, PURE, 6)
     old.reserve(team, PURE, 5)
+
+
+def test_many_forgotten_touches_are_posted_in_entries_that_the_verifier_takes(
+    world: World, backup: Backup
+) -> None:
+    root = world.open_root("pure/1", "90")
+    put_back = backup(world)
+    alike = [world.reserve(root, PURE, 1) for _ in range(70)]
+    kinds = [{"type": "pure", "epsilon": f"0.{100 + each}"} for each in range(70)]
+    for each in [*alike, *(world.reserve(root, kind, 1) for kind in kinds)]:
+        start(world, each, 1)
+    old = put_back()
+    # 70 alike are one part; the other 70 do not fit beside it
+    assert compare(old) == Compared(140, 140, 1, 2)
+    settle(old, root)
+    said = [each["parts"] for each in old.bodies(root) if each["kind"] == "opening"]
+    assert sorted(len(parts) for parts in said) == [7, 64]
+    assert sum(part["units"] for parts in said for part in parts) == 140
+    held = world.budget(root).reserved + world.budget(root).committed
+    assert old.budget(root).committed.maximum_atto == held.maximum_atto
+    assert old.verified()
+
+
+def test_a_plan_that_the_backup_has_as_proposed_ends_with_the_recovery_of_what_it_ran(
+    world: World, backup: Backup
+) -> None:
+    root = world.open_root("rdp-mix/1", "8", "1e-5")
+    plan_id = planned.propose_plan(world, root)
+    put_back = backup(world)
+    plans.compose(world.make_session, plan_id)
+    held = planned.reserve(world, plan_id, planned.part("nightly", 2))
+    start(world, held, 1)
+    old = put_back()
+    compare(old)
+    settle(old, root)
+    assert old.budget(root).committed == world.budget(root).reserved
+    plan = old.budget(plan_id)
+    assert (plan.state, plan.last_seq) == ("closed", 0)
+    assert plan.plan_refusal is not None
+    assert plan.plan_refusal["code"] == "ledger-behind"
+    # frozen anew, it would promise the slots that were used once more
+    plans.compose(old.make_session, plan_id)
+    assert old.budget(plan_id).state == "closed"
+    assert old.verified()
 
 
 def test_officers_are_told_once_and_the_trail_has_it(world: World, backup: Backup) -> None:
