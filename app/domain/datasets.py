@@ -30,6 +30,7 @@ __all__ = [
     "Relation",
     "Source",
     "SourceFormat",
+    "UnitKind",
     "UnitOfPrivacy",
     "dataset_from_json",
     "dataset_to_json",
@@ -45,13 +46,19 @@ Access = Literal["private", "public"]
 Relation = Literal["add_remove", "replace_one", "zero_out"]
 SourceFormat = Literal["parquet", "csv"]
 
+UnitKind = Literal["record", "user", "user_period"]
+
 CAP_MOST = 1_000_000
 UNIT_TYPES: tuple[ColumnType, ...] = ("int64", "string")
 
 
 @dataclass(frozen=True, slots=True)
 class UnitOfPrivacy:
-    """Whose presence is hidden: one record, or all records of one user.
+    """Whose presence is hidden: one record, all of one user, or all of one user in one period.
+
+    A user's period is the time block that a row lies in: a `user_period` has time blocks, and a
+    row that comes late belongs to the unit of the block that takes it (R8). The caps are those of
+    one unit, so of each period of a user by itself.
 
     column: the column that names the user; None for records.
     max_groups_per_user: L0, the groups of one query that a user may count in; enforced.
@@ -59,7 +66,7 @@ class UnitOfPrivacy:
     max_rows_per_user: the rows of one user that training may see as one example group; enforced.
     """
 
-    kind: Literal["record", "user"]
+    kind: UnitKind
     column: str | None = None
     max_groups_per_user: int | None = None
     max_rows_per_user_group: int | None = None
@@ -130,6 +137,8 @@ def dataset_from_json(document: Mapping[str, Any], *, id: str) -> Dataset:
         size = parse_nominal_size(fields["nominal_size"])
         if fields.get("blocks") is not None:
             blocks = parse_blocks(fields["blocks"], unit_kind=unit.kind, columns=columns)
+        if unit.kind == "user_period" and blocks is None:
+            raise InvalidParameter("/blocks", "a user's periods are the time blocks: declare them")
     else:
         for key in ("unit_of_privacy", "relation"):
             if fields.get(key) is not None:
@@ -187,17 +196,18 @@ def dataset_to_json(dataset: Dataset) -> dict[str, Any]:
 def parse_unit_of_privacy(
     document: object, columns: Sequence[Column], pointer: str = "/unit_of_privacy"
 ) -> UnitOfPrivacy:
-    """Validate the declared unit: a record, or a user with a column and enforced caps.
+    """Validate the declared unit: a record, or a user or a user's period with enforced caps.
 
-    A user unit needs the pair of query caps (`max_groups_per_user`, `max_rows_per_user_group`),
-    the training cap (`max_rows_per_user`), or all three: without a cap nothing is bounded (R7).
+    A unit of a user needs the pair of query caps (`max_groups_per_user` and
+    `max_rows_per_user_group`), the training cap (`max_rows_per_user`), or all three: without a cap
+    nothing is bounded (R7).
 
     Raises:
         InvalidParameter: with the pointer to the value that is wrong.
     """
     caps = ("max_groups_per_user", "max_rows_per_user_group", "max_rows_per_user")
     fields = read_object(document, pointer, required=("kind",), optional=("column", *caps))
-    kind = read_choice(fields["kind"], f"{pointer}/kind", ("record", "user"))
+    kind = cast(UnitKind, read_choice(fields["kind"], f"{pointer}/kind", get_args(UnitKind)))
     if kind == "record":
         read_object(document, pointer, required=("kind",))
         return UnitOfPrivacy("record")
@@ -223,7 +233,7 @@ def parse_unit_of_privacy(
             f"{pointer}/max_groups_per_user", "a user unit needs enforced caps on its rows"
         )
     return UnitOfPrivacy(
-        "user",
+        kind,
         column.name,
         values.get("max_groups_per_user"),
         values.get("max_rows_per_user_group"),

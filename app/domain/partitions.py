@@ -3,11 +3,13 @@
 A block's number follows from public rules and the unit's own rows alone, so a unit that is added
 or removed moves rows of one block and of no other. Two rules are known:
 
-    time        of records: the period of a date or time column, counted from `first_day`
+    time        of records, or of users' periods: the period of a date or time column, counted
+                from `first_day`
     unit_hash   of users: SHA-256 of the dataset's id and the user's id, modulo `count`
 
 Time blocks close. A record lies in the block of its time, or, where that had closed before the
-record came, in the first block that was open when it came; a record without a time likewise.
+record came, in the first block that was open when it came; a record without a time likewise. All
+rows of one user in one block are one `user_period`: so defined, it cannot lie in two.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -92,7 +94,7 @@ def parse_blocks(
 
     Raises:
         InvalidParameter: with the pointer to the value that is wrong, or a partition in which one
-            unit could lie in two blocks: `time` for users, `unit_hash` for records.
+            unit could lie in two blocks: `time` for users, `unit_hash` for anything else.
     """
     keys = ("column", "grace_days", "count", *CALENDAR_KEYS)
     fields = read_object(document, pointer, required=("kind",), optional=keys)
@@ -104,13 +106,14 @@ def parse_blocks(
     if kind == "unit_hash":
         read_object(document, pointer, required=("kind", "count"))
         if unit_kind != "user":
-            raise InvalidParameter(at, "unit_hash divides users; records are divided by time")
+            raise InvalidParameter(at, "unit_hash divides users; all else is divided by time")
         return HashBlocks(
             read_integer(fields["count"], under(pointer, "count"), low=2, high=BLOCKS_MOST)
         )
     read_object(document, pointer, required=("kind", "column", "grace_days", *CALENDAR_KEYS))
-    if unit_kind != "record":
-        raise InvalidParameter(at, "the rows of one user lie in many periods; use unit_hash")
+    if unit_kind == "user":
+        reason = "the rows of one user lie in many periods; use unit_hash, or user_period units"
+        raise InvalidParameter(at, reason)
     column = next((each for each in columns if each.name == fields["column"]), None)
     if column is None:
         raise InvalidParameter(under(pointer, "column"), "no column has this name")

@@ -64,7 +64,7 @@ class LimitChange:
 class StatementFacts:
     """Public facts of one budget; amounts are decimal strings, already rounded against us.
 
-    unit: "record", or "user" with the column that names the user.
+    unit: "record", or "user" or "user_period" with the column that names the user.
     delta: the probability that the whole bound may fail, that of the limit.
     bound_delta: the delta of the proven bound where it is not that of the limit.
     limit_changes: oldest first; the bound is claimed at the limit in force at the end (R5).
@@ -183,7 +183,7 @@ def _of_blocks(facts: StatementFacts) -> list[str]:
     divided = (
         f"Users are divided by a public hash into {facts.blocks.count} blocks"
         if isinstance(facts.blocks, HashBlocks)
-        else f"Records are divided by {facts.blocks.column} into blocks of one "
+        else f"Rows are divided by {facts.blocks.column} into blocks of one "
         f"{facts.blocks.calendar.period}"
     )
     return [

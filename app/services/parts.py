@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from app.domain.accounting.plans import LONGEST_NAME, Plan
-from app.domain.datasets import UnitOfPrivacy
+from app.domain.datasets import UnitKind, UnitOfPrivacy
 from app.domain.documents import read_choice, read_text
 from app.domain.errors import InvalidParameter
 from app.domain.mechanisms.groups import from_record
@@ -51,7 +51,7 @@ class AskedPart:
         for unit in units:
             if unit is None or unit.kind == self.unit:
                 continue
-            if (self.unit, unit.kind) != ("record", "user"):
+            if self.unit != "record":
                 reason = f"the unit of the dataset is a {unit.kind}"
                 raise InvalidParameter(f"{pointer}/unit", reason)
             if unit.max_rows_per_user is None:
@@ -90,7 +90,7 @@ def parse_parts(document: object) -> tuple[AskedPart, ...]:
         mechanism = parse_mechanism(item["mechanism"], f"{pointer}/mechanism")
         unit, slot = item.get("unit"), item.get("slot")
         if unit is not None:
-            unit = read_choice(unit, f"{pointer}/unit", ("record", "user"))
+            unit = read_choice(unit, f"{pointer}/unit", get_args(UnitKind))
         if slot is not None:
             slot = read_text(slot, f"{pointer}/slot", most=LONGEST_NAME)
         parts.append(AskedPart(Part(mechanism=mechanism, max_units=units), unit, slot))

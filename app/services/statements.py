@@ -13,6 +13,7 @@ from app.db.repositories import budgets as budget_rows
 from app.db.session import SessionMaker, database_now, snapshot
 from app.domain.datasets import Dataset, dataset_from_json
 from app.domain.errors import InvalidParameter, ScopeClosed
+from app.domain.partitions import TimeBlocks
 from app.reporting.plan_statement import PlanFacts, officer_plan_statement
 from app.reporting.statement import OUTSIDE_CAPS, LimitChange, StatementFacts, officer_statement
 from app.services import plans, policies, windows
@@ -171,7 +172,11 @@ def _date(body: Mapping[str, Any]) -> str:
 def _unit(dataset: Dataset) -> str:
     if dataset.unit is None or dataset.unit.kind == "record":
         return "record"
-    return f"user (all rows of one {dataset.unit.column}, up to the enforced caps)"
+    whose, caps = f"all rows of one {dataset.unit.column}", "up to the enforced caps"
+    if isinstance(dataset.blocks, TimeBlocks) and dataset.unit.kind == "user_period":
+        period = dataset.blocks.calendar.period
+        return f"user_period ({whose} that came to one {period}, {caps})"
+    return f"user ({whose}, {caps})"
 
 
 def _charged(

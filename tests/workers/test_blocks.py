@@ -8,11 +8,14 @@ import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.db.session import snapshot
+from app.domain.errors import InvalidParameter
 from app.domain.partitions import AskedBlocks, HashBlocks, hash_block
 from app.services.closing import VersionFacts
 from app.services.datasets import Datasets
 from app.services.pricing import InputRequest
+from app.services.statements import statement
 from app.settings import Settings
+from tests import planned
 from tests.world import COUNT_QUERY, World, keyed, new_world
 from workers.context import Context
 from workers.running import resolve_work, run_job
@@ -113,3 +116,40 @@ def test_a_count_over_blocks_of_users_counts_the_users_of_these_blocks(
         expected = sum(any(low <= block <= high for low, high in chosen) for block in where)
         assert counted(world, root, chosen) == expected
         assert counted(world, root, "all") == 60
+
+
+def test_each_month_of_a_user_is_a_unit_that_is_counted_charged_and_stated(
+    make_session: sessionmaker[Session], tmp_path: Path
+) -> None:
+    unit = {
+        "kind": "user_period",
+        "column": "who",
+        "max_groups_per_user": 1,
+        "max_rows_per_user_group": 1,
+        "max_rows_per_user": 4,
+    }
+    days = [("a", 1, 5), ("a", 1, 9), ("a", 2, 1), ("b", 2, 3), ("b", 3, 1), ("", 1, 1)]
+    with new_world(
+        make_session,
+        tmp_path,
+        columns=({"name": "who", "type": "string"}, {"name": "day", "type": "date"}),
+        unit=unit,
+        rows="who,day\n" + "".join(f"{who},2020-{month:02}-{day:02}\n" for who, month, day in days),
+        blocks={**DAYS, "period": "month"},
+        closes_through=2,
+    ) as world:
+        root = world.open_root(epsilon="5000")
+        # of January one, of February two; a row without a user is in no unit
+        assert [counted(world, root, ((block, block),)) for block in (0, 1, 2)] == [1, 2, 1]
+        assert counted(world, root, "all") == 4
+        said = statement(make_session, world.people["auditor"], root, "officer")
+        assert "user_period (all rows of one who that came to one month" in str(said)
+        # a mechanism on records is charged for all that one has in one block (R7)
+        part = {"mechanism": {"type": "pure", "epsilon": "1"}, "max_units": 1, "unit": "record"}
+        before = world.budget(root).block_sums
+        held = planned.reserve(world, [InputRequest(world.dataset_id, 1, root, ((0, 0),))], part)
+        assert held["max_units"] == 1
+        assert before != world.budget(root).block_sums
+        with pytest.raises(InvalidParameter, match="user_period"):
+            planned.reserve(world, root, {**part, "unit": "user"})
+        assert world.verified()

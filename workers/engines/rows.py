@@ -22,10 +22,13 @@ from sqlglot import exp
 from app.domain.columns import Column
 from app.domain.errors import DomainError
 from workers.engines.api import EngineRefused, Input, RowsFile
-from workers.engines.blocks import deciding_column, is_in_blocks
+from workers.engines.blocks import block_number, deciding_column, is_in_blocks, moment
 from workers.engines.lines import read_columns, read_header
 
 TABLE = "input_rows"
+# Columns of our own; no declared column has a name with a space in it.
+BLOCK = "row block"
+_MOMENT = "row moment"
 _LINES = "file_lines"
 _BATCH = "file_batch"
 
@@ -100,6 +103,7 @@ def attach_tables(
 
     Of a dataset with blocks it holds the rows of the job's blocks and no other: what becomes of a
     row depends on that row and its file alone, so a unit that leaves changes its own block (R8).
+    Where units are users' periods, the number of a row's block stands beside it as `row block`.
 
     Reads private rows: call it only after the units are started (L2). The unit column is the
     exception to the types: it comes as it stands in the file, so that a cast never makes one unit
@@ -154,6 +158,10 @@ def _view_of(connection: duckdb.DuckDBPyConnection, table: Attached) -> exp.Crea
         for number, part in enumerate(source.files)
     ]
     rows = parts[0] if len(parts) == 1 else exp.union(*parts, distinct=False)
+    if _has_periods(source) and source.blocks is not None:
+        names: list[exp.Expr] = [exp.column(each.name, quoted=True) for each in table.columns]
+        block = block_number(source.dataset, source.blocks.ranges, _MOMENT)
+        rows = exp.select(*names, exp.alias_(block, BLOCK, quoted=True)).from_(rows.subquery("all"))
     return exp.Create(this=exp.to_table(table.table), kind="VIEW", expression=rows)
 
 
@@ -177,6 +185,8 @@ def _rows_of(
     with_it = columns if column in columns else (*columns, column)
     inner = read(connection, source, part, with_it, lines).subquery("of_file")
     names: list[exp.Expr] = [exp.column(each.name, quoted=True) for each in columns]
+    if _has_periods(source):
+        names.append(exp.alias_(moment(source.dataset, part.open_from), _MOMENT, quoted=True))
     condition = is_in_blocks(source.dataset, chosen.ranges, part.open_from)
     return (
         exp.select(*(names or [exp.alias_(exp.Literal.number(1), "row")]))
@@ -275,6 +285,11 @@ def _unit_value(column: Column, found: str) -> exp.Expr:
     # Two names that are not UTF-8 could both read "?"; then neither is one.
     marked = exp.Anonymous(this="contains", expressions=[value, exp.Literal.string("?")])
     return exp.Case().when(exp.Not(this=marked), value.copy())
+
+
+def _has_periods(source: Input) -> bool:
+    unit = source.dataset.unit
+    return unit is not None and unit.kind == "user_period"
 
 
 def _is_unit(source: Input, column: Column) -> bool:

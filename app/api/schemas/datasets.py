@@ -17,6 +17,7 @@ from app.api.wire import (
     WireRequest,
     Words,
 )
+from app.domain.datasets import UnitKind
 from app.domain.partitions import BLOCKS_MOST, GRACE_DAYS_MOST
 from app.services.closing import VersionFacts
 from app.services.registrations import DatasetRequest
@@ -101,9 +102,12 @@ Cap = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class UnitWrite(WireRequest):
-    """Whose presence is hidden. A user unit names its column and caps that we enforce."""
+    """Whose presence is hidden. A unit of a user names its column and caps that we enforce.
 
-    kind: Literal["record", "user"]
+    `user_period` is all rows of one user in one time block; its caps are those of each block.
+    """
+
+    kind: UnitKind
     column: str | None = None
     max_groups_per_user: Cap | None = None
     max_rows_per_user_group: Cap | None = None
@@ -113,9 +117,10 @@ class UnitWrite(WireRequest):
 class BlocksWrite(WireRequest):
     """A public partition of the units, declared once: each unit lies in one block (R8).
 
-    `time` divides records by the period of a date or timestamp column, counted from `first_day` in
-    `time_zone`; a block may be charged once it has ended, `grace_days` have passed and a version
-    closes it. `unit_hash` divides users by SHA-256 of the dataset's id and their own into `count`.
+    `time` divides records, or users' periods, by the period of a date or timestamp column, counted
+    from `first_day` in `time_zone`; a block may be charged once it has ended, `grace_days` have
+    passed and a version closes it. `unit_hash` divides users by SHA-256 of the dataset's id and
+    their own into `count`.
     """
 
     kind: Literal["none", "time", "unit_hash"]

@@ -17,6 +17,7 @@ from app.api.wire import (
     WireRequest,
     Words,
 )
+from app.domain.datasets import UnitKind
 from app.domain.errors import InvalidParameter
 from app.domain.partitions import BLOCKS_MOST, RANGES_MOST, parse_asked
 from app.services.admission import QuoteRequest
@@ -89,7 +90,7 @@ class PartWrite(WireRequest):
 
     mechanism: DomainDocument
     max_units: Units
-    unit: Literal["record", "user"] | None = None
+    unit: UnitKind | None = None
     slot: SlotName | None = None
 
     def to_document(self) -> dict[str, Any]:
@@ -107,7 +108,7 @@ class _WithParts(WireRequest):
     parts: Parts | None = None
     mechanism: DomainDocument | None = None
     max_units: Units | None = None
-    unit: Literal["record", "user"] | None = None
+    unit: UnitKind | None = None
     slot: SlotName | None = None
 
     def parts_asked(self) -> list[dict[str, Any]] | None:

@@ -139,7 +139,7 @@ def _require_priced_unit(dataset: Dataset) -> UnitOfPrivacy:
         raise MechanismNotPriced(
             "query", "zero_out", "queries are proven for add_remove and replace_one"
         )
-    if dataset.unit.kind == "user" and dataset.unit.max_groups_per_user is None:
+    if dataset.unit.kind != "record" and dataset.unit.max_groups_per_user is None:
         raise InvalidParameter(
             "/inputs/0/dataset_id", "the dataset declares no query caps for its users"
         )

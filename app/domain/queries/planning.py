@@ -51,6 +51,8 @@ _CANDIDATES_A_CELL: Final = 16
 class QueryPlan:
     """All that the engine does for a spec, and all that is charged for it.
 
+    unit_column: names the user; None where a unit is one row.
+    has_periods: whether a unit is what one user has in one block, not in all.
     groups: L0, the groups in which one unit may count; rows: its rows in one group.
     public_cells: how many groups the public keys make; None where keys are private.
     noisy: quantities of one integer per group; spread: those of one integer per bin or node.
@@ -58,6 +60,7 @@ class QueryPlan:
 
     spec: QuerySpec
     unit_column: str | None
+    has_periods: bool
     groups: int
     rows: int
     public_cells: int | None
@@ -155,8 +158,7 @@ def plan_query(
         raise MechanismNotPriced(
             "query", str(dataset.relation), "queries are proven for add_remove and replace_one"
         )
-    unit_column = dataset.unit.column
-    dataset = joined(dataset, spec.joins, others)
+    unit, dataset = dataset.unit, joined(dataset, spec.joins, others)
     cells = _public_cells(spec, dataset, pointer)
     groups = spec.max_groups if cells is None else min(spec.max_groups, cells)
     nominal_size = dataset.nominal_size or 1
@@ -178,7 +180,8 @@ def plan_query(
     outputs = asked.outputs()
     return QueryPlan(
         spec=spec,
-        unit_column=unit_column,
+        unit_column=unit.column,
+        has_periods=unit.kind == "user_period",
         groups=groups,
         rows=spec.max_rows,
         public_cells=cells,

@@ -31,7 +31,7 @@ from app.domain.queries.spec import (
     predicate_columns,
 )
 from workers.engines.query.dialects import Dialect, integer
-from workers.engines.rows import TABLE
+from workers.engines.rows import BLOCK, TABLE
 
 _OPERATORS: Final[dict[str, Callable[..., exp.Expr]]] = {
     "=": exp.EQ,
@@ -69,9 +69,9 @@ class Source:
         columns: list[exp.Expr] = []
         kept = [self._predicate(predicate) for predicate in self._plan.spec.where]
         if self._plan.unit_column is not None:
-            unit = self.column(self._plan.unit_column)
-            columns.append(exp.alias_(unit, "unit"))
-            kept.append(has_value(unit))
+            user = self.column(self._plan.unit_column)
+            columns.append(exp.alias_(self._unit(user), "unit"))
+            kept.append(has_value(user))
         for name, group in zip(self.keys, self._plan.spec.group_by, strict=True):
             columns.append(exp.alias_(self._key(group), name))
             kept.extend(self._key_conditions(group))
@@ -80,6 +80,15 @@ class Source:
         columns = columns or [exp.alias_(integer(1), "row")]
         query = self._joined(exp.select(*columns))
         return query.where(*kept, copy=False) if kept else query
+
+    def _unit(self, user: exp.Expr) -> exp.Expr:
+        """What the caps are of: a user, or what one has in one block."""
+        if not self._plan.has_periods:
+            return user
+        texts = (exp.column(BLOCK, table=TABLE, quoted=True), exp.Literal.string(":"), user.copy())
+        block, colon, named = (exp.cast(each, "TEXT", dialect="duckdb") for each in texts)
+        # a number, a colon, a name: no two pairs read alike
+        return exp.DPipe(this=exp.DPipe(this=block, expression=colon), expression=named)
 
     def column(self, name: str) -> exp.Expr:
         """The column of the file: qualified, so that it never means one of our own names."""
