@@ -166,7 +166,7 @@ def _locked(
     for each in locked:
         if plans.is_plan(each) and request.action in ("raise", "lower", "transfer"):
             raise InvalidParameter("/action", plans.FROZEN)
-        if each.state not in POSSIBLE_IN[request.action]:
+        if not _is_possible(request.action, each):
             raise ScopeClosed(windows.scope_of(each), each.state)
     sibling = locked[1] if others else None
     if sibling is not None and (
@@ -174,6 +174,11 @@ def _locked(
     ):
         raise InvalidParameter("/to", "another allocation below the same budget")
     return budget, sibling
+
+
+def _is_possible(action: Action, budget: Budget) -> bool:
+    # a plan that waits to be composed may be withdrawn; nothing else has a meaning in it
+    return budget.state in POSSIBLE_IN[action] or (action == "close" and plans.waits(budget))
 
 
 def _change(
@@ -247,7 +252,7 @@ def _apply(
         ids.append(UUID(change["sibling"]["budget_id"]))
     locked = {budget.id: budget for budget in budget_rows.lock(session, ids)}
     budget = locked[ids[0]]
-    if budget.state not in POSSIBLE_IN[action]:
+    if not _is_possible(action, budget):
         raise ScopeClosed(windows.scope_of(budget), budget.state)
     if action in ("raise", "lower"):
         kind: EntryKind = "raised" if action == "raise" else "lowered"
@@ -275,6 +280,8 @@ def _apply(
             facts={**facts, "from": change["from"], "to": change["to"]},
         )
         ledger_steps.append(session, budget, draft, now=now)
+    elif plans.waits(budget):
+        plans.refuse(session, budget, plans.PlanWithdrawn(), now=now)
     elif action in STATES:
         if action == "thaw":
             require_settled(session, budget)

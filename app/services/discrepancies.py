@@ -123,7 +123,7 @@ def apply_approved(session: Session, approval: Approval, *, now: datetime) -> No
     for budget in budget_rows.lock(session, [root_id, *scope_ids(session, approval)]):
         if budget.opened_at is None:
             # the backup is older than the plan: frozen anew it would promise its slots twice
-            if budget.state == "proposed":
+            if plans.waits(budget):
                 plans.refuse(session, budget, LedgerBehind([change["evidence_sha256"]]), now=now)
             continue
         # the root says that it was put right even where nothing could be charged

@@ -49,6 +49,13 @@ DOUBLINGS_MOST: Final = 6
 
 
 @dataclass(eq=False)
+class PlanWithdrawn(DomainError):
+    """An officer closed a proposed plan before it was frozen."""
+
+    code: ClassVar[str] = "plan-withdrawn"
+
+
+@dataclass(eq=False)
 class PlanNotComposed(DomainError):
     """The worker could not compose a proposed plan, though each of its slots has a price."""
 
@@ -58,6 +65,11 @@ class PlanNotComposed(DomainError):
 def is_plan(budget: Budget) -> bool:
     """Whether a budget is a plan, frozen or not."""
     return budget.plan_units is not None
+
+
+def waits(budget: Budget) -> bool:
+    """Whether a budget is a plan that nobody has composed yet: it has no chain."""
+    return is_plan(budget) and budget.state == "proposed"
 
 
 def plan_of(budget: Budget) -> Plan:
@@ -115,7 +127,7 @@ def compose(make_session: SessionMaker, budget_id: UUID) -> None:
     """
     with snapshot(make_session) as session:
         budget = session.get(Budget, budget_id)
-        if budget is None or not is_plan(budget) or budget.state != "proposed":
+        if budget is None or not waits(budget):
             return
         relation = str(session.get_one(DatasetRow, budget.dataset_id).relation)
         asked = dict(budget.policy)

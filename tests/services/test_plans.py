@@ -150,6 +150,21 @@ def test_a_composition_that_fails_is_refused_by_a_code_and_quotes_nothing(
     assert read(world, plan_id)["plan"]["refusal"] == {"code": "plan-not-composed", "facts": {}}
 
 
+def test_a_plan_that_waits_can_be_withdrawn_and_opens_no_more(world: World, root: UUID) -> None:
+    plan_id = propose_plan(world, root)
+    for action in ("freeze", "thaw", "limit_rate"):
+        with pytest.raises(ScopeClosed):
+            world.change(plan_id, action)
+    assert world.change(plan_id, "close")["effect"]["allocation"]["to"] == "closed"
+    plans.compose(world.make_session, plan_id)
+    seen = read(world, plan_id)
+    assert (seen["state"], seen["plan"]["state"]) == ("closed", "refused")
+    assert seen["plan"]["refusal"] == {"code": "plan-withdrawn", "facts": {}}
+    # it never had a chain, and a root that waits for a second person is not closed like this
+    assert world.budget(plan_id).last_seq == 0
+    assert world.verified()
+
+
 def test_a_plan_does_not_open_below_what_was_closed_meanwhile(world: World, root: UUID) -> None:
     parent = world.open_allocation(root, "4", accountant="rdp-mix/1", delta="1e-6")
     plan_id = propose_plan(world, parent)
