@@ -99,6 +99,26 @@ def parse_parts(document: object) -> tuple[AskedPart, ...]:
     return tuple(parts)
 
 
+def slots_asked(named: Sequence[tuple[str, ...]]) -> tuple[tuple[str, ...], str]:
+    """What the inputs of one job name as slots, and the pointer of one, for `slots_of`.
+
+    A slot belongs to a part of the job, whatever the input: two inputs that both name slots name
+    the same.
+
+    Args:
+        named: the slots that each input names; mostly none.
+
+    Raises:
+        InvalidParameter: an input names others than one before it.
+    """
+    first = next((index for index, slots in enumerate(named) if slots), 0)
+    for index, slots in enumerate(named):
+        if slots and slots != named[first]:
+            reason = f"a part has one slot in every plan: as in /inputs/{first}/slots"
+            raise InvalidParameter(f"/inputs/{index}/slots", reason)
+    return named[first], f"/inputs/{first}/slots/{{}}"
+
+
 def slots_of(
     plans: Sequence[Plan], parts: Sequence[Part], named: Sequence[str | None], pointer: str
 ) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ from app.domain.training import TrainSpec, evaluation_dataset_id, parse_training
 from app.services import access, plans
 from app.services.access import Caller
 from app.services.holdings import Holding
-from app.services.parts import parse_parts, slots_of
+from app.services.parts import parse_parts, slots_asked, slots_of
 
 JobKind = Literal["query", "train"]
 INPUTS_MOST = 16
@@ -313,13 +313,13 @@ def look_up_job(
         raise InvalidParameter("/inputs", "A job of this kind has one input.")
     resolved = resolve_inputs(session, caller, inputs)
     dataset = resolved[0].dataset
-    slots = inputs[0].slots
+    slots, slots_at = slots_asked([each.slots for each in inputs])
     if kind == "query":
         others = {each.dataset.id: each.dataset for each in resolved[1:]}
         public = _public_datasets(session, caller, named_datasets(spec))
         others |= {dataset.id: dataset for dataset in public.values()}
         query = parse_query(spec, dataset, others=others)
-        return _unpriced(resolved, query=query, others=others, slots=slots)
+        return _unpriced(resolved, query=query, others=others, slots=slots, slots_at=slots_at)
     if kind == "train":
         named = evaluation_dataset_id(spec)
         public = _public_datasets(session, caller, () if named is None else (named,))

@@ -10,12 +10,15 @@ import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.db.session import snapshot
-from app.domain.errors import InvalidParameter
+from app.domain.accounting.plans import parse_slots
+from app.domain.errors import BudgetExceeded, InvalidParameter
+from app.services.admission import QuoteRequest
 from app.services.closing import VersionFacts
 from app.services.datasets import Datasets
 from app.services.placement import JobRequest
 from app.services.pricing import InputRequest
 from app.services.registrations import DatasetRequest
+from tests import planned
 from tests.world import World, keyed, new_world
 from workers.engines.query.engine import QueryEngine
 from workers.running import resolve_work
@@ -119,6 +122,54 @@ def test_a_join_of_two_private_datasets_charges_both_the_same(world: World) -> N
     assert [source.dataset.name for source in work.inputs] == ["table", "ages"]
     prepared = QueryEngine().prepare(work)
     assert [join.shares_unit for join in prepared.plan.spec.joins] == [True]
+
+
+def test_a_join_is_charged_to_a_plan_of_either_dataset_by_the_slot_that_some_input_names(
+    world: World,
+) -> None:
+    second = ages(world)
+    there = replace(world, dataset_id=UUID(second))
+    first = allocation(world, world.dataset_id)
+    asked = spec(
+        [{"dataset_id": second, "as": "of", "on": ["who", "name"]}],
+        measures=[{"fn": "mean", "col": "of.age"}],
+    )
+    root = there.open_root("rdp-mix/1", "8", "1e-5")
+    plain = (
+        InputRequest(world.dataset_id, 1, first),
+        InputRequest(UUID(second), 1, root),
+    )
+    quoted = world.admissions.quote(world.engineer, QuoteRequest(plain, kind="query", spec=asked))
+    slots = [
+        {"name": f"part {index}", "mechanism": part["mechanism"], "count": part["max_units"]}
+        for index, part in enumerate(quoted["parts"])
+    ]
+    plan = planned.open_plan(there, root, slots=parse_slots(slots))
+    named = tuple(slot["name"] for slot in slots)
+    assert len(named) > 1
+
+    def inputs(*slots_named: tuple[str, ...]) -> tuple[InputRequest, ...]:
+        here, other = slots_named
+        return (
+            InputRequest(world.dataset_id, 1, first, slots=here),
+            InputRequest(UUID(second), 1, plan, slots=other),
+        )
+
+    for wrong in (inputs(named, named[::-1]), inputs((), ()), inputs((), named[::-1])):
+        with pytest.raises(InvalidParameter) as refused:
+            submit(world, wrong, asked)
+        assert "slots" in refused.value.pointer
+    submit(world, inputs((), named), asked)
+    held = world.budget(plan).plan_units
+    assert held is not None
+    assert set(held.reserved.values()) == {1}
+    assert world.budget(first).reserved.maximum_atto > 0
+    # every slot is used up, so neither dataset is charged for a second one
+    before = world.budget(first).reserved
+    with pytest.raises(BudgetExceeded):
+        submit(world, inputs(named, ()), asked)
+    assert world.budget(first).reserved == before
+    assert world.verified()
 
 
 def test_a_public_table_is_joined_at_no_charge_of_its_own(world: World) -> None:
