@@ -7,6 +7,7 @@ import hashlib
 import importlib.metadata
 import json
 import math
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -25,6 +26,7 @@ PRICES_VERSION: Final = "prices/1"
 # R1: a library value is inflated by this factor and by this many nats before it is charged.
 INFLATION: Final = 1 + Fraction(1, 10**9)
 INFLATION_NATS: Final = Fraction(1, 2**50)
+_WORKING: Final = threading.RLock()
 # An exact number of 2**-40 nat for one unit: numerator and positive denominator.
 Rate = tuple[int, int]
 
@@ -172,6 +174,13 @@ def charge_parts(parts: Iterable[tuple[Price, int]]) -> Loss:
 
 @lru_cache(maxsize=4096)
 def _priced(canonical: str, relation: str, version: str, mechanism: Mechanism) -> Price:
+    # of threads that ask for one cold price at once, one works and the others find it
+    with _WORKING:
+        return _worked_out(canonical, relation, version, mechanism)
+
+
+@lru_cache(maxsize=256)
+def _worked_out(_canonical: str, relation: str, version: str, mechanism: Mechanism) -> Price:
     terms = terms_of(mechanism, relation)
     return Price(
         mechanism,

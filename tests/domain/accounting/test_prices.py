@@ -4,6 +4,8 @@ import json
 import math
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from typing import Any
 
@@ -13,9 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.domain.accounting import prices
 from app.domain.accounting.poisson import poisson_gaussian
 from app.domain.accounting.prices import DEAD_FROM_2P40, Price, charge_parts, price
-from app.domain.accounting.relations import UNITS_MOVED
+from app.domain.accounting.relations import UNITS_MOVED, Terms, terms_of
 from app.domain.decimals import NAT_2P40
 from app.domain.errors import MechanismNotPriced
 from app.domain.mechanisms.kinds import Zcdp
@@ -452,6 +455,23 @@ def test_a_divergence_that_is_not_a_number_is_no_price() -> None:
         vector = (bad, *good.terms[0][1][1:])
         with pytest.raises(MechanismNotPriced):
             Price(good.mechanism, ADD, ((1, vector),), None, 0, None, good.priced_by)
+
+
+def test_a_cold_price_that_many_ask_for_at_once_is_worked_out_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+
+    def slow(mechanism: Mechanism, relation: str) -> Terms:
+        asked.append(mechanism)
+        time.sleep(0.05)
+        return terms_of(mechanism, relation)
+
+    monkeypatch.setattr(prices, "terms_of", slow)
+    cold = Gaussian("12.000345")
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda _: price(cold, "add_remove").digest, range(8)))
+    assert (len(asked), len(set(found))) == (1, 1)
 
 
 def test_pricing_a_gaussian_loads_neither_the_library_nor_anything_of_the_service() -> None:
