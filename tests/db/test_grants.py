@@ -12,7 +12,7 @@ from sqlalchemy.exc import DatabaseError
 
 from app.db.grants import APPEND_ONLY, RoleRefused, grant
 from app.db.migrate import is_at_head
-from app.db.session import make_engine, make_session_maker, transaction
+from app.db.session import make_engine, make_session_maker, snapshot, transaction
 from app.services.sweep import sweep
 from tests.conftest import run_outside_transaction
 from tests.services.test_checkpoints import notary
@@ -128,6 +128,59 @@ def test_fences_that_the_owner_put_aside_still_leave_the_role_without_a_right(
         ):
             session.execute(text(statement))
     assert world.verified()
+
+
+def test_what_runs_as_the_owner_runs_nothing_of_the_role_s(world: World) -> None:
+    """A temporary table is found before any other, and its triggers run as whoever writes to it."""
+    takes_the_trail = (
+        "CREATE TEMPORARY TABLE standing AS SELECT id, changes FROM standing",
+        "GRANT ALL ON pg_temp.standing TO PUBLIC",
+        "CREATE FUNCTION pg_temp.take() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " ALTER TABLE public.audit_events DISABLE TRIGGER USER;"
+        " DELETE FROM public.audit_events; RETURN NULL; END $$",
+        "CREATE TRIGGER take BEFORE UPDATE ON pg_temp.standing"
+        " FOR EACH ROW EXECUTE FUNCTION pg_temp.take()",
+        # the change of a right, which is counted as the owner of the tables
+        "UPDATE principals SET name = 'else' WHERE name = 'outsider'",
+    )
+    with transaction(world.make_session) as session:
+        for statement in takes_the_trail:
+            session.connection().exec_driver_sql(statement)
+    with snapshot(world.make_session) as session:
+        assert session.scalar(text("SELECT count(*) FROM audit_events"))
+        trigger = "SELECT tgenabled FROM pg_trigger WHERE tgname = 'audit_events_no_delete'"
+        assert session.scalar(text(trigger)) in ("O", b"O")
+
+
+def test_a_fence_asks_no_table_of_the_role_s_own(world: World) -> None:
+    proposed = world.propose_root()["id"]
+    answers = (
+        "CREATE TEMPORARY TABLE approvals AS SELECT budget_id, 'used' AS state, subject_version,"
+        " action FROM public.approvals"
+    )
+    opens = (
+        "UPDATE budgets SET state = 'open', version = version + 1, opened_at = now()"
+        f" WHERE id = '{proposed}'"
+    )
+    with (
+        pytest.raises(DatabaseError, match="takes two people"),
+        transaction(world.make_session) as session,
+    ):
+        for statement in (answers, opens):
+            session.connection().exec_driver_sql(statement)
+
+
+def test_every_fence_looks_for_tables_in_its_own_schema_first(world: World) -> None:
+    with snapshot(world.make_session) as session:
+        paths = session.execute(
+            text(
+                "SELECT p.proname, array_to_string(p.proconfig, ';') FROM pg_proc p"
+                " WHERE p.pronamespace = current_schema()::regnamespace"
+                " AND p.prorettype = 'trigger'::regtype"
+            )
+        ).all()
+    assert paths
+    assert {path for _, path in paths} == {"search_path=public, pg_temp"}
 
 
 @pytest.mark.parametrize(
