@@ -112,6 +112,25 @@ def test_the_role_cannot_alter_history(world: World, table: str, attempt: str) -
     assert world.verified()
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE standing SET changes = 0",
+        "UPDATE idempotency_keys SET outcome = 'done'",
+        "DELETE FROM idempotency_keys",
+    ],
+)
+def test_the_role_sets_no_count_of_rights_back_and_alters_no_decision(
+    world: World, statement: str
+) -> None:
+    world.reserve(world.open_root(), PURE, 1)
+    with (
+        pytest.raises(DatabaseError, match="permission denied"),
+        transaction(world.make_session) as session,
+    ):
+        session.execute(text(statement))
+
+
 def test_fences_that_the_owner_put_aside_still_leave_the_role_without_a_right(
     world: World, postgresql_url: str
 ) -> None:
@@ -189,21 +208,38 @@ def test_every_fence_looks_for_tables_in_its_own_schema_first(world: World) -> N
         ("ALTER ROLE {role} SUPERUSER", "superuser"),
         ("ALTER ROLE {role} CREATEROLE", "superuser"),
         ("ALTER TABLE prices OWNER TO {role}", "owns tables"),
-        ("GRANT {owner} TO {role}", "member"),
+        ("GRANT {owner} TO {role}", "superuser|member"),
+        ("GRANT pg_execute_server_program TO {role}", "superuser"),
+        ("GRANT pg_write_all_data TO {role}", "member of 'pg_write_all_data'"),
+        ("CREATE ROLE {group} SUPERUSER; GRANT {group} TO {role}", "superuser"),
+        (
+            "CREATE ROLE {group}; GRANT {group} TO {role}; ALTER ROLE {role} NOINHERIT;"
+            " GRANT UPDATE ON entries TO {group}",
+            "may alter entries",
+        ),
+        (
+            "CREATE ROLE {group}; GRANT {group} TO {role}; GRANT UPDATE (body) ON entries TO {group}",
+            "may alter entries",
+        ),
     ],
 )
 def test_a_role_that_could_alter_history_anyway_is_refused(
     postgresql_url: str, role: str, made_by: str, why: str
 ) -> None:
     engine = make_engine(postgresql_url)
+    group = f"{role} group"
     with engine.begin() as connection:
         owner = connection.execute(text("SELECT current_user")).scalar_one()
-        connection.execute(text(made_by.format(role=f'"{role}"', owner=f'"{owner}"')))
+        names = {"role": f'"{role}"', "owner": f'"{owner}"', "group": f'"{group}"'}
+        connection.exec_driver_sql(made_by.format(**names))
     with pytest.raises(RoleRefused, match=why):
         grant(engine, role)
     with engine.begin() as connection:
         connection.execute(text(f'REASSIGN OWNED BY "{role}" TO CURRENT_USER'))
         connection.execute(text(f'DROP OWNED BY "{role}"'))
+        if "{group}" in made_by:
+            connection.execute(text(f'DROP OWNED BY "{group}"'))
+            connection.execute(text(f'DROP ROLE "{group}"'))
     engine.dispose()
 
 
