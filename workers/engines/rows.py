@@ -28,6 +28,7 @@ from workers.engines.lines import read_columns, read_header
 TABLE = "input_rows"
 # Columns of our own; no declared column has a name with a space in it.
 BLOCK = "row block"
+POSITION = "row position"
 _MOMENT = "row moment"
 _LINES = "file_lines"
 _BATCH = "file_batch"
@@ -67,11 +68,21 @@ def check_file(file: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Attached:
-    """One table of a job: an input, the name it is read by, and the wanted columns."""
+    """One table of a job: an input, the name it is read by, and the wanted columns.
+
+    with_position: the place of each row in its file, from 0, stands beside it as `row position`;
+        only where `has_positions` says so.
+    """
 
     source: Input
     table: str
     columns: Sequence[Column]
+    with_position: bool = False
+
+
+def has_positions(source: Input) -> bool:
+    """Whether the rows of an input have places: those of one Parquet file, read whole."""
+    return source.blocks is None and source.dataset.source.format == "parquet"
 
 
 @contextmanager
@@ -158,6 +169,9 @@ def _view_of(connection: duckdb.DuckDBPyConnection, table: Attached) -> exp.Crea
         for number, part in enumerate(source.files)
     ]
     rows = parts[0] if len(parts) == 1 else exp.union(*parts, distinct=False)
+    if table.with_position and has_positions(source):
+        place = exp.column("file_row_number", quoted=True)
+        rows = rows.select(exp.alias_(place, POSITION, quoted=True), copy=False)
     if _has_periods(source) and source.blocks is not None:
         names: list[exp.Expr] = [exp.column(each.name, quoted=True) for each in table.columns]
         block = block_number(source.dataset, source.blocks.ranges, _MOMENT)

@@ -23,6 +23,7 @@ from app.domain.queries.planning import STEPS_MOST, TOTAL_MOST, QueryPlan
 from app.domain.queries.quantities import Quantity, Spread
 from workers.engines.api import EngineRefused
 from workers.engines.query.dialects import DUCKDB, Dialect, integer
+from workers.engines.query.slices import SliceKind
 from workers.engines.query.source import Source, when
 
 _SUMS = ("sum", "centred_sum", "centred_square")
@@ -31,7 +32,11 @@ _NARROW_STEPS_MOST = 2**31
 
 
 def bounding_query(
-    plan: QueryPlan, dataset: Dataset, salt: bytes, dialect: Dialect = DUCKDB
+    plan: QueryPlan,
+    dataset: Dataset,
+    salt: bytes,
+    dialect: Dialect = DUCKDB,
+    slices: SliceKind | None = None,
 ) -> exp.Select:
     """The query whose rows are the group keys, then one integer per planned scalar quantity.
 
@@ -40,30 +45,43 @@ def bounding_query(
         dataset: the public schema that the plan was made from.
         salt: public randomness of the job; equal salts cut the same groups.
         dialect: the engine that will run it.
+        slices: asked for one slice of the units at a time, with its values given at run time.
 
     Raises:
         EngineRefused: the engine's sums are too narrow for the steps of the plan.
     """
-    return _Bounding(plan, dataset, salt, dialect).totals()
+    return _Bounding(plan, dataset, salt, dialect, slices).totals()
 
 
 def spread_query(
-    plan: QueryPlan, spread: Spread, dataset: Dataset, salt: bytes, dialect: Dialect = DUCKDB
+    plan: QueryPlan,
+    spread: Spread,
+    dataset: Dataset,
+    salt: bytes,
+    dialect: Dialect = DUCKDB,
+    slices: SliceKind | None = None,
 ) -> exp.Select:
     """The query whose rows are the group keys, a bin (or the key that stands for it), its weight.
 
     Guarantee: adding or removing one unit changes at most L0 groups; in each by at most the
     spread's bound in L1 (rows), or by at most 1 in each bin (units).
     """
-    return _Bounding(plan, dataset, salt, dialect).weights(spread)
+    return _Bounding(plan, dataset, salt, dialect, slices).weights(spread)
 
 
 class _Bounding:
-    def __init__(self, plan: QueryPlan, dataset: Dataset, salt: bytes, dialect: Dialect) -> None:
+    def __init__(
+        self,
+        plan: QueryPlan,
+        dataset: Dataset,
+        salt: bytes,
+        dialect: Dialect,
+        slices: SliceKind | None,
+    ) -> None:
         self._plan = plan
         self._salt = salt.hex()
         self._dialect = dialect
-        self._source = Source(plan, dataset, salt, dialect)
+        self._source = Source(plan, dataset, salt, dialect, slices)
         self._keys = self._source.keys
         self._quantities = [noisy.quantity for noisy in plan.noisy]
         steps = [max(abs(q.low_step), abs(q.high_step), q.bound) for q in self._quantities]

@@ -9,11 +9,11 @@ from app.domain.queries.joins import joined
 from workers.engines.api import EngineRefused, JobLedger, Outcome, Work
 from workers.engines.query.release import Samplers, build_samplers, release
 from workers.engines.query.table import (
-    Statements,
+    Prepared,
     bounded_table,
-    bounding_sql,
     other_datasets,
     other_inputs,
+    prepare_table,
 )
 from workers.engines.rows import check_file
 
@@ -22,13 +22,13 @@ from workers.engines.rows import check_file
 class PreparedQuery:
     """A query that was checked, planned, written and given its samplers, without a private row.
 
-    statements: the bounding queries; written here, so that no part of a touched job is spent on
+    prepared: the bounding queries; written here, so that no part of a touched job is spent on
     their text.
     """
 
     work: Work
     plan: QueryPlan
-    statements: Statements
+    prepared: Prepared
     samplers: Samplers
     threads: int
     memory_limit: str
@@ -46,7 +46,7 @@ class PreparedQuery:
             table = bounded_table(
                 self.work,
                 self.plan,
-                self.statements,
+                self.prepared,
                 threads=self.threads,
                 memory_limit=self.memory_limit,
             )
@@ -92,7 +92,7 @@ class QueryEngine:
         return PreparedQuery(
             work=work,
             plan=plan,
-            statements=bounding_sql(plan, work),
+            prepared=prepare_table(plan, work, memory_limit=self.memory_limit),
             samplers=build_samplers(plan),
             threads=self.threads,
             memory_limit=self.memory_limit,

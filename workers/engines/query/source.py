@@ -31,6 +31,7 @@ from app.domain.queries.spec import (
     predicate_columns,
 )
 from workers.engines.query.dialects import Dialect, integer
+from workers.engines.query.slices import SliceKind, is_in_slice
 from workers.engines.rows import BLOCK, TABLE
 
 _OPERATORS: Final[dict[str, Callable[..., exp.Expr]]] = {
@@ -50,9 +51,17 @@ class Source:
     keys: our names of the group keys, in the order of the spec.
     """
 
-    def __init__(self, plan: QueryPlan, dataset: Dataset, salt: bytes, dialect: Dialect) -> None:
+    def __init__(
+        self,
+        plan: QueryPlan,
+        dataset: Dataset,
+        salt: bytes,
+        dialect: Dialect,
+        slices: SliceKind | None = None,
+    ) -> None:
         self._plan = plan
         self._salt = salt.hex()
+        self._slices = slices
         self._columns = {column.name: column for column in dataset.columns}
         self._dialect = dialect
         self.keys = [f"key_{index}" for index in range(len(plan.spec.group_by))]
@@ -72,6 +81,8 @@ class Source:
             user = self.column(self._plan.unit_column)
             columns.append(exp.alias_(self._unit(user), "unit"))
             kept.append(has_value(user))
+            if self._slices is not None:
+                kept.append(is_in_slice(self._slices, user.copy()))
         for name, group in zip(self.keys, self._plan.spec.group_by, strict=True):
             columns.append(exp.alias_(self._key(group), name))
             kept.extend(self._key_conditions(group))

@@ -1,20 +1,34 @@
 """The bounded table: exact integers per group, as the database gives them. Never released."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from itertools import product
+from threading import Lock
 from typing import Any
+
+import duckdb
 
 from app.domain.columns import Key
 from app.domain.datasets import Dataset
 from app.domain.queries.joins import joined
-from app.domain.queries.planning import QueryPlan
+from app.domain.queries.planning import TOTAL_MOST, QueryPlan
 from app.domain.queries.quantities import KeyBins, Spread
 from app.domain.queries.spec import Bins, PrivateKeys, PublicKeys
 from workers.engines.api import Input, Work
 from workers.engines.query.bounding import bounding_query, spread_query
+from workers.engines.query.slices import (
+    Slice,
+    SliceKind,
+    Slicing,
+    hash_slices,
+    limit_bytes,
+    range_slices,
+    slicing_of,
+)
 from workers.engines.query.source import joined_table, names_used
-from workers.engines.rows import TABLE, Attached, attach_tables
+from workers.engines.rows import TABLE, Attached, attach_tables, has_positions
 
 # A bin's key is its place, 0 for the first; the NULL of a private key column is None.
 Cell = tuple[Key | None, ...]
@@ -45,23 +59,50 @@ class Statements:
     totals: str | None
     spreads: tuple[str, ...]
 
+    def run(
+        self, connection: duckdb.DuckDBPyConnection, plan: QueryPlan, values: Mapping[str, Any]
+    ) -> BoundedTable:
+        """The integers of the rows that are attached, or of one slice of them."""
+        keys = len(plan.spec.group_by)
+        given = dict(values) or None
+        totals = []
+        if self.totals is not None:
+            totals = connection.execute(self.totals, given).fetchall()
+        weights = [connection.execute(text, given).fetchall() for text in self.spreads]
+        return BoundedTable(
+            {tuple(row[:keys]): tuple(map(int, row[keys:])) for row in totals},
+            tuple(
+                weights_of(spread, keys, rows)
+                for spread, rows in zip(plan.spreads, weights, strict=True)
+            ),
+        )
 
-def bounding_sql(plan: QueryPlan, work: Work) -> Statements:
-    """All statements of a job, for the database inside the worker."""
-    salt = work.salt
-    dataset = joined(work.inputs[0].dataset, plan.spec.joins, other_datasets(work))
-    totals = bounding_query(plan, dataset, salt) if plan.noisy else None
-    spreads = [spread_query(plan, spread, dataset, salt) for spread in plan.spreads]
-    return Statements(
-        None if totals is None else totals.sql(dialect="duckdb"),
-        tuple(spread.sql(dialect="duckdb") for spread in spreads),
-    )
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Everything about a bounded table that is known before a row is read.
+
+    slicing: how units are divided; None where they are worked on at once.
+    statements: by the kind of slice, or under None for all rows at once.
+    """
+
+    slicing: Slicing | None
+    statements: Mapping[SliceKind | None, Statements]
+
+
+def prepare_table(plan: QueryPlan, work: Work, *, memory_limit: str) -> Prepared:
+    """The statements of a job, for the database inside the worker; opens no file."""
+    slicing = slicing_of(plan, work.inputs[0].dataset, memory_limit)
+    kinds: list[SliceKind | None] = [None] if slicing is None else ["hash"]
+    if slicing is not None and _may_be_sorted(plan, work):
+        kinds.append("range")
+    return Prepared(slicing, {kind: _statements(plan, work, kind) for kind in kinds})
 
 
 def bounded_table(
     work: Work,
     plan: QueryPlan,
-    statements: Statements | None = None,
+    prepared: Prepared | None = None,
     *,
     threads: int = 2,
     memory_limit: str = "2GB",
@@ -71,39 +112,82 @@ def bounded_table(
     Args:
         work: the job, its units started (L2).
         plan: what is measured.
-        statements: what `bounding_sql` gave for both; None writes them now.
+        prepared: what `prepare_table` gave for both; None prepares now.
         threads: worker threads of the database.
-        memory_limit: such as `2GB`.
+        memory_limit: of all of them together, such as `2GB`.
 
     Guarantee: adding or removing one unit changes at most L0 groups, and each total by at most its
-    quantity's bound. Independent of the order of rows and of the number of threads.
+    quantity's bound. Independent of the order of rows, of slices and of the number of threads.
 
     Raises:
         RowsUnreadable: the file or the database failed.
     """
-    source = work.inputs[0]
-    texts = bounding_sql(plan, work) if statements is None else statements
-    keys = len(plan.spec.group_by)
-    inputs = other_inputs(work)
-    others = [
-        _attached(inputs[join.dataset_id], joined_table(index), names_used(plan, index))
-        for index, join in enumerate(plan.spec.joins)
-    ]
-    with attach_tables(
-        [_attached(source, TABLE, names_used(plan, None)), *others],
-        spill=work.scratch / "spill",
-        threads=threads,
-        memory_limit=memory_limit,
-    ) as connection:
-        totals = [] if texts.totals is None else connection.execute(texts.totals).fetchall()
-        weights = [connection.execute(text).fetchall() for text in texts.spreads]
-    return BoundedTable(
-        {tuple(row[:keys]): tuple(map(int, row[keys:])) for row in totals},
-        tuple(
-            weights_of(spread, keys, rows)
-            for spread, rows in zip(plan.spreads, weights, strict=True)
-        ),
-    )
+    if prepared is None:
+        prepared = prepare_table(plan, work, memory_limit=memory_limit)
+    slicing = prepared.slicing
+    lanes = 1 if slicing is None or _has_lines(work) else threads
+    share = f"{limit_bytes(memory_limit) // lanes // 2**20}MiB"
+    with ExitStack() as stack:
+        connections = [
+            stack.enter_context(
+                attach_tables(
+                    _tables(plan, work, with_position="range" in prepared.statements),
+                    spill=work.scratch / "spill" / str(lane),
+                    threads=threads // lanes,
+                    memory_limit=share if lanes > 1 else memory_limit,
+                )
+            )
+            for lane in range(lanes)
+        ]
+        if slicing is None:
+            return prepared.statements[None].run(connections[0], plan, {})
+        slices = None
+        if "range" in prepared.statements and plan.unit_column is not None:
+            slices = range_slices(connections[0], plan.unit_column, slicing)
+        return _added_up(_in_lanes(prepared, plan, connections, slices or hash_slices(slicing)))
+
+
+def _in_lanes(
+    prepared: Prepared,
+    plan: QueryPlan,
+    connections: Sequence[duckdb.DuckDBPyConnection],
+    slices: Sequence[Slice],
+) -> list[BoundedTable]:
+    """The tables of all slices; each connection takes the next one that nobody has taken."""
+    waiting = iter(slices)
+    taking = Lock()
+
+    def work_off(connection: duckdb.DuckDBPyConnection) -> list[BoundedTable]:
+        done: list[BoundedTable] = []
+        while True:
+            with taking:
+                each = next(waiting, None)
+            if each is None:
+                return done
+            done.append(prepared.statements[each.kind].run(connection, plan, each.values))
+
+    with ThreadPoolExecutor(len(connections)) as lanes:
+        return [table for done in lanes.map(work_off, connections) for table in done]
+
+
+def _added_up(tables: Sequence[BoundedTable]) -> BoundedTable:
+    """The sums over all slices: a unit lies in one of them, so each keeps its bound."""
+    cells: dict[Cell, tuple[int, ...]] = {}
+    spreads: tuple[Weights, ...] = tuple({} for _ in tables[0].spreads) if tables else ()
+    for table in tables:
+        for cell, totals in table.cells.items():
+            before = cells.get(cell, (0,) * len(totals))
+            cells[cell] = tuple(map(_clamped_sum, before, totals))
+        for held, found in zip(spreads, table.spreads, strict=True):
+            for cell, weights in found.items():
+                bins = held.setdefault(cell, {})
+                for place, weight in weights.items():
+                    bins[place] = _clamped_sum(bins.get(place, 0), weight)
+    return BoundedTable(cells, spreads)
+
+
+def _clamped_sum(one: int, other: int) -> int:
+    return max(-TOTAL_MOST, min(TOTAL_MOST, one + other))
 
 
 def weights_of(spread: Spread, keys: int, rows: Sequence[tuple[Any, ...]]) -> Weights:
@@ -120,6 +204,36 @@ def weights_of(spread: Spread, keys: int, rows: Sequence[tuple[Any, ...]]) -> We
     for row in rows:
         found.setdefault(tuple(row[:keys]), {})[places[row[keys]]] = int(row[keys + 1])
     return found
+
+
+def _statements(plan: QueryPlan, work: Work, slices: SliceKind | None) -> Statements:
+    salt = work.salt
+    dataset = joined(work.inputs[0].dataset, plan.spec.joins, other_datasets(work))
+    totals = None
+    if plan.noisy:
+        totals = bounding_query(plan, dataset, salt, slices=slices).sql(dialect="duckdb")
+    spreads = [spread_query(plan, each, dataset, salt, slices=slices) for each in plan.spreads]
+    return Statements(totals, tuple(spread.sql(dialect="duckdb") for spread in spreads))
+
+
+def _may_be_sorted(plan: QueryPlan, work: Work) -> bool:
+    return not plan.spec.joins and has_positions(work.inputs[0])
+
+
+def _has_lines(work: Work) -> bool:
+    """Whether a file is read line by line into one database, which a second would do again."""
+    inputs = (work.inputs[0], *other_inputs(work).values())
+    return any(part.format == "csv" for source in inputs for part in source.files)
+
+
+def _tables(plan: QueryPlan, work: Work, *, with_position: bool) -> list[Attached]:
+    inputs = other_inputs(work)
+    others = [
+        _attached(inputs[join.dataset_id], joined_table(index), names_used(plan, index))
+        for index, join in enumerate(plan.spec.joins)
+    ]
+    first = _attached(work.inputs[0], TABLE, names_used(plan, None))
+    return [replace(first, with_position=with_position), *others]
 
 
 def _attached(source: Input, table: str, names: Sequence[str]) -> Attached:

@@ -82,7 +82,7 @@ class Made:
     def table(self, work: Work) -> tuple[QueryPlan, BoundedTable]:
         """What the engine computes for the job."""
         prepared = QueryEngine().prepare(work)
-        return prepared.plan, bounded_table(work, prepared.plan, prepared.statements)
+        return prepared.plan, bounded_table(work, prepared.plan, prepared.prepared)
 
 
 @pytest.fixture
