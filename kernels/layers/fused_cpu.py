@@ -1,6 +1,7 @@
 """The layer operations in compiled form; float64 and grouped convolutions go by `plain_torch`."""
 
 import ctypes
+import math
 from functools import cache
 
 import torch
@@ -16,6 +17,7 @@ from kernels.native.library import ConvBatch, Library, LinearBatch, library
 _HOT_BYTES = 8 * 2**20
 _BUFFERS_MOST = 4
 _ROWS_AT_ONCE = 512
+_LANES = 16
 
 
 class Workspace:
@@ -104,7 +106,7 @@ class FusedCpuLayers(PlainLayers):
         space = self.workspace.floats(_ROWS_AT_ONCE * (inputs + outputs))
         self._library.call(
             "scaled_sum",
-            *(_linear(a, g, has_bias=has_bias), *_pointers(factors, weight, bias), 0),
+            *(_linear(a, g, has_bias=has_bias), *_pointers(factors, weight, bias)),
             *(space.data_ptr(), torch.get_num_threads()),
         )
         return weight, bias if has_bias else None
@@ -130,7 +132,7 @@ class FusedCpuLayers(PlainLayers):
     def conv_clip_sum(
         self, x: Tensor, g: Tensor, shape: Convolution, bound: float, *, has_bias: bool
     ) -> ClippedLayer:
-        """One example's patches at a time; threads share out the examples."""
+        """Inputs are read where they lie; threads share out the examples."""
         if x.dtype == torch.float64 or shape.groups != 1:
             return super().conv_clip_sum(x, g, shape, bound, has_bias=has_bias)
         require_clip_norm(bound)
@@ -149,15 +151,15 @@ class FusedCpuLayers(PlainLayers):
     def conv_gradients(
         self, x: Tensor, g: Tensor, shape: Convolution, *, has_bias: bool
     ) -> tuple[Tensor, Tensor | None, Tensor]:
-        """One product an example, written where it is kept."""
+        """One product an example, written where it is kept, its filters last."""
         if x.dtype == torch.float64 or shape.groups != 1:
             return super().conv_gradients(x, g, shape, has_bias=has_bias)
         batch, filters, channels = x.shape[0], g.shape[1], x.shape[1]
-        size = filters * channels * shape.kernel[0] * shape.kernel[1]
-        kept = torch.empty(batch, size + filters)
+        taps = channels * shape.kernel[0] * shape.kernel[1]
+        kept = torch.empty(batch, taps + 1, _whole_lanes(filters))
         norms = self._conv(x, g, shape, 1.0, None, None, has_bias=has_bias, kept=kept)[1]
-        weights = kept[:, :size].view(batch, filters, channels, *shape.kernel)
-        return weights, kept[:, size:] if has_bias else None, norms.square()
+        weights = kept[:, :taps, :filters].view(batch, channels, *shape.kernel, filters)
+        return weights.movedim(-1, 1), kept[:, taps, :filters] if has_bias else None, norms.square()
 
     def rows_norm2(self, rows: Tensor) -> Tensor:
         """Threads share out the rows."""
@@ -188,8 +190,15 @@ class FusedCpuLayers(PlainLayers):
         batch, filters, out_height, out_width = g.shape
         taps = x.shape[1] * shape.kernel[0] * shape.kernel[1]
         threads = max(1, min(torch.get_num_threads(), batch))
+        wide = _whole_lanes(filters)
+        padded = x.shape[1] * math.prod(
+            (out - 1) * stride + (size - 1) * dilation + 1
+            for out, stride, size, dilation in zip(
+                (out_height, out_width), shape.stride, shape.kernel, shape.dilation, strict=True
+            )
+        )
         space = self.workspace.floats(
-            threads * (taps * out_height * out_width + 2 * filters * (taps + 1))
+            threads * (padded + out_height * out_width * wide + 2 * (taps + 1) * wide)
         )
         factors, norms = torch.empty(batch), torch.empty(batch, dtype=torch.float64)
         described = ConvBatch(
@@ -204,6 +213,10 @@ class FusedCpuLayers(PlainLayers):
             *(None if kept is None else kept.data_ptr(), space.data_ptr(), threads),
         )
         return factors, norms
+
+
+def _whole_lanes(count: int) -> int:
+    return -(-count // _LANES) * _LANES
 
 
 def _linear(a: Tensor, g: Tensor, *, has_bias: bool) -> LinearBatch:

@@ -56,7 +56,7 @@ _SIGNATURES: dict[str, list[type]] = {
     "clip_sum": [_LINEAR, _DOUBLE, *[_Pointer] * 5, _LONG, _INT],
     "direct_norm2": [_LINEAR, _Pointer, _Pointer, _INT],
     "ghost_norm2": [_LINEAR, _Pointer, _INT],
-    "scaled_sum": [_LINEAR, _Pointer, _Pointer, _Pointer, _INT, _Pointer, _INT],
+    "scaled_sum": [_LINEAR, *[_Pointer] * 4, _INT],
     "conv_clip_sum": [_CONV, _DOUBLE, *[_Pointer] * 6, _INT],
     "rows_squared_sum": [_Pointer, _LONG, _LONG, _Pointer, _INT],
     "layer_norm_gradients": [*[_Pointer] * 4, *[_LONG] * 3, _Pointer, _Pointer, _INT],

@@ -254,10 +254,15 @@ class ConvRule(Rule):
         weight: Tensor = self.parameters[0]
         if self.plan == "keep" or x.shape[0] * weight.numel() * 4 <= self.kept_bytes:
             weights, biases, norms2 = kernel.conv_gradients(x, g, shape, has_bias=self.has_bias)
+            # As they lie: the compiled form keeps the filters last.
+            place = -1 if weights.stride(1) == 1 else 1
+            rows = weights.movedim(1, place)
             return Booked(
                 norms2,
                 lambda factors: [
-                    _shaped(weighted(weights, factors), weight),
+                    weighted(rows, factors)
+                    .movedim(place if place < 0 else 0, 0)
+                    .reshape(weight.shape),
                     weighted(biases, factors),
                 ],
             )
@@ -277,7 +282,7 @@ class ConvRule(Rule):
         return Booked(norms2, total)
 
     def clip(self, saved: tuple[Any, ...], g: Tensor, bound: float) -> Sums:
-        """One example's patches at a time."""
+        """One example's gradient at a time."""
         x, g, shape = self._images(saved[0], g)
         found = best().conv_clip_sum(x, g, shape, bound, has_bias=self.has_bias)
         return [_shaped(found.weight, self.parameters[0]), found.bias]

@@ -9,7 +9,10 @@ OWN_PRODUCTS = "own-products"
 
 
 def paths() -> list[str]:
-    """Pure PyTorch, each compiled form, and the best of them without the process's BLAS."""
+    """Pure PyTorch, each compiled form, and the narrowest of them without the process's BLAS.
+
+    The forms of wide registers never ask the BLAS.
+    """
     loaded = library()
     if loaded is None:
         return ["pure-pytorch"]
@@ -25,8 +28,10 @@ def taking(path: str) -> Iterator[None]:
         return
     loaded = library()
     assert loaded is not None
-    loaded.use_blas(on=False)
-    try:
-        yield
-    finally:
-        loaded.use_blas(on=True)
+    narrow = next(form for form in ("avx2", "plain") if form in loaded.forms)
+    with forced(narrow):
+        loaded.use_blas(on=False)
+        try:
+            yield
+        finally:
+            loaded.use_blas(on=True)

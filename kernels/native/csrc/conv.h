@@ -1,107 +1,184 @@
-// Convolutions: the patches of one example are written once and then it is a linear layer whose
-// positions are the output pixels (groups and odd shapes go by the library's own convolution).
+// Convolutions: the gradient of one example is sum over output pixels of (tap's input) x (filters'
+// gradients). Inputs are read where they lie, behind zero padding; no patches are written. (Groups
+// and odd shapes go by the library's own convolution.)
 
-// patches (channels * kernel_height * kernel_width, out_height * out_width) of one example.
-static void unfold(const ConvBatch& c, const float* x, float* patches) {
-  for (long channel = 0; channel < c.channels; ++channel)
-    for (long kh = 0; kh < c.kernel_height; ++kh)
-      for (long kw = 0; kw < c.kernel_width; ++kw) {
-        const float* plane = x + channel * c.height * c.width;
-        const long shift = kw * c.dilation_width - c.pad_width, step = c.stride_width;
-        // The columns whose source lies inside: the ends of each row are zeros.
-        const long first =
-            std::min(c.out_width, shift < 0 ? (-shift + step - 1) / step : 0L);
-        const long last = std::max(
-            first, shift < c.width ? std::min(c.out_width, (c.width - 1 - shift) / step + 1) : 0L);
-        for (long row = 0; row < c.out_height; ++row, patches += c.out_width) {
-          const long from = row * c.stride_height + kh * c.dilation_height - c.pad_height;
-          if (from < 0 || from >= c.height) {
-            std::fill(patches, patches + c.out_width, 0.0f);
-            continue;
-          }
-          const float* line = plane + from * c.width + shift;
-          std::fill(patches, patches + first, 0.0f);
-          if (step == 1)
-            std::memcpy(patches + first, line + first,
-                        static_cast<size_t>(last - first) * sizeof(float));
-          else
-            for (long column = first; column < last; ++column) patches[column] = line[column * step];
-          std::fill(patches + last, patches + c.out_width, 0.0f);
+// The inputs of one example with their zeros around them, and the pixels that a tap reads.
+struct Padded {
+  long height, width;  // of one channel, with its padding
+
+  explicit Padded(const ConvBatch& c)
+      : height((c.out_height - 1) * c.stride_height + (c.kernel_height - 1) * c.dilation_height + 1),
+        width((c.out_width - 1) * c.stride_width + (c.kernel_width - 1) * c.dilation_width + 1) {}
+
+  void fill(const ConvBatch& c, const float* x, float* to) const {
+    const long first = std::min(width, c.pad_width);
+    const long last = std::max(first, std::min(width, c.pad_width + c.width));
+    for (long channel = 0; channel < c.channels; ++channel)
+      for (long row = 0; row < height; ++row, to += width) {
+        const long from = row - c.pad_height;
+        if (from < 0 || from >= c.height) {
+          std::fill(to, to + width, 0.0f);
+          continue;
         }
+        std::fill(to, to + first, 0.0f);
+        std::memcpy(to + first, x + (channel * c.height + from) * c.width,
+                    static_cast<size_t>(last - first) * sizeof(float));
+        std::fill(to + last, to + width, 0.0f);
       }
-}
-
-// out (filters, taps) = g (filters, pixels) patches (taps, pixels)^T
-static void inner_sum(const float* patches, const float* g, long pixels, long taps, long filters,
-                      float* out) {
-  if (epsilon_sgemm != nullptr) {
-    const int n = static_cast<int>(taps), m = static_cast<int>(filters);
-    const int k = static_cast<int>(pixels);
-    const float one = 1.0f, zero = 0.0f;
-    epsilon_sgemm("T", "N", &n, &m, &k, &one, patches, &k, g, &k, &zero, out, &n);
-    return;
   }
-  for (long filter = 0; filter < filters; ++filter)
-    for (long tap = 0; tap < taps; ++tap) {
-      const float *x = patches + tap * pixels, *y = g + filter * pixels;
-      Floats sums{};
-      long at = 0;
-      for (; at + LANES <= pixels; at += LANES) sums += load(x + at) * load(y + at);
-      float total = static_cast<float>(sum_of(sums));
-      for (; at < pixels; ++at) total += x[at] * y[at];
-      out[filter * taps + tap] = total;
+
+  // Where tap number `tap` of (channels, kernel_height, kernel_width) starts to read.
+  long offset(const ConvBatch& c, long tap) const {
+    const long kw = tap % c.kernel_width, kh = tap / c.kernel_width % c.kernel_height;
+    const long channel = tap / (c.kernel_width * c.kernel_height);
+    return (channel * height + kh * c.dilation_height) * width + kw * c.dilation_width;
+  }
+};
+
+#ifdef __AVX512F__
+constexpr long FILTER_VECTORS = 4;
+#else
+constexpr long FILTER_VECTORS = 1;  // as many sums as there are registers
+#endif
+constexpr long TAPS_AT_ONCE = 6;
+// The filters' gradients of so many floats are read once a group of taps, from the nearest cache.
+constexpr long NEAR_FLOATS = 6144;
+
+static inline long whole_lanes(long count) { return (count + LANES - 1) / LANES * LANES; }
+
+// out (pixels, wide) = in (filters, pixels)^T, zeros behind the last filter.
+static void turned_over(const float* in, long filters, long pixels, long wide, float* out) {
+  for (long pixel = 0; pixel < pixels; pixel += LANES)
+    for (long filter = 0; filter < wide; filter += LANES) {
+      Floats block[LANES];
+      const long there = std::min(LANES, pixels - pixel);
+      for (long i = 0; i < LANES; ++i)
+        block[i] = filter + i < filters ? part_of(in + (filter + i) * pixels, pixel, pixels)
+                                        : Floats{};
+      transpose(block);
+      for (long i = 0; i < there; ++i) store(out + (pixel + i) * wide + filter, block[i]);
     }
 }
 
-// workspace: threads * (taps * pixels + 2 * filters * (taps + 1)) floats. Each thread sums its own
-// examples; the threads' sums are added in their order. kept (batch, filters * (taps + 1)), or null:
-// every example's weight gradient and, behind it, its bias gradient.
+// out[r] (VECTORS lanes) (+)= sum over rows x columns pixels of from[r][pixel] g[pixel], for TAPS
+// taps; steps are the distances between the inputs of neighbouring pixels.
+template <long TAPS, long VECTORS>
+static void tap_sums(const float* const* from, const float* g, long rows, long columns,
+                     long row_step, long column_step, long wide, float* out, bool add) {
+  Floats sums[TAPS][VECTORS];
+#pragma GCC unroll 8
+  for (long r = 0; r < TAPS; ++r)
+#pragma GCC unroll 4
+    for (long v = 0; v < VECTORS; ++v)
+      sums[r][v] = add ? load(out + r * wide + v * LANES) : Floats{};
+  for (long row = 0; row < rows; ++row) {
+    const float* in[TAPS];
+#pragma GCC unroll 8
+    for (long r = 0; r < TAPS; ++r) in[r] = from[r] + row * row_step;
+    for (long column = 0; column < columns; ++column, g += wide) {
+      Floats y[VECTORS];
+#pragma GCC unroll 4
+      for (long v = 0; v < VECTORS; ++v) y[v] = load(g + v * LANES);
+#pragma GCC unroll 8
+      for (long r = 0; r < TAPS; ++r) {
+        const float x = in[r][column * column_step];
+#pragma GCC unroll 4
+        for (long v = 0; v < VECTORS; ++v) sums[r][v] += x * y[v];
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (long r = 0; r < TAPS; ++r)
+#pragma GCC unroll 4
+    for (long v = 0; v < VECTORS; ++v) store(out + r * wide + v * LANES, sums[r][v]);
+}
+
+typedef void TapSums(const float* const*, const float*, long, long, long, long, long, float*, bool);
+
+template <long VECTORS>
+static TapSums* tap_sums_of(long taps) {
+  static_assert(TAPS_AT_ONCE == 6, "one entry a number of taps");
+  TapSums* const all[] = {tap_sums<1, VECTORS>, tap_sums<2, VECTORS>, tap_sums<3, VECTORS>,
+                          tap_sums<4, VECTORS>, tap_sums<5, VECTORS>, tap_sums<6, VECTORS>};
+  return all[taps - 1];
+}
+
+static TapSums* tap_sums_of(long taps, long vectors) {
+  if (vectors == 4) return tap_sums_of<4>(taps);
+  return vectors == 2 ? tap_sums_of<2>(taps) : tap_sums_of<1>(taps);
+}
+
+// product (taps, wide) of one example, from its padded inputs and its turned gradients.
+static void tap_products(const ConvBatch& c, const Padded& shape, const float* x, const float* g,
+                         long wide, float* product) {
+  const long taps = c.channels * c.kernel_height * c.kernel_width;
+  const long row_step = c.stride_height * shape.width;
+  const long rows_near = std::max(1L, NEAR_FLOATS / (c.out_width * wide));
+  for (long row = 0; row < c.out_height; row += rows_near) {
+    const long rows = std::min(rows_near, c.out_height - row);
+    for (long tap = 0; tap < taps; tap += TAPS_AT_ONCE) {
+      const long count = std::min(TAPS_AT_ONCE, taps - tap);
+      const float* from[TAPS_AT_ONCE];
+      for (long r = 0; r < count; ++r) from[r] = x + shape.offset(c, tap + r) + row * row_step;
+      for (long filter = 0; filter < wide;) {
+        long vectors = FILTER_VECTORS;
+        while (vectors * LANES > wide - filter) vectors /= 2;
+        tap_sums_of(count, vectors)(from, g + row * c.out_width * wide + filter, rows, c.out_width,
+                                    row_step, c.stride_width, wide, product + tap * wide + filter,
+                                    row > 0);
+        filter += vectors * LANES;
+      }
+    }
+  }
+}
+
+// workspace a thread: see conv_workspace. Each thread sums its own examples; the threads' sums are
+// added in their order. kept (batch, taps + 1, wide), or null: every example's gradient with the
+// filters last, in whole lanes, and behind it its bias gradient.
 static void conv_clip_sum(const ConvBatch& from, double bound, float* weight, float* bias,
                           float* factors, double* norms, float* kept, float* workspace,
                           int threads) {
+  const Padded shape(from);
   const long taps = from.channels * from.kernel_height * from.kernel_width;
   const long pixels = from.out_height * from.out_width, filters = from.filters;
-  const long size = filters * (taps + 1), stride = taps * pixels + 2 * size;
+  const long wide = whole_lanes(filters), size = (taps + 1) * wide;
+  const long inputs = from.channels * shape.height * shape.width;
+  const long stride = inputs + pixels * wide + 2 * size;
   int used = 1;
 #pragma omp parallel num_threads(threads)
   {
     const int me = omp_get_thread_num(), team = omp_get_num_threads();
 #pragma omp single
     used = team;
-    float* patches = workspace + me * stride;
-    float *product = patches + taps * pixels, *total = product + size;
+    float *x = workspace + me * stride, *g = x + inputs;
+    float *product = g + pixels * wide, *total = product + size;
     std::fill(total, total + size, 0.0f);
     const long first = from.batch * me / team, last = from.batch * (me + 1) / team;
     for (long b = first; b < last; ++b) {
-      unfold(from, from.x + b * from.channels * from.height * from.width, patches);
-      const float* g = from.g + b * filters * pixels;
+      shape.fill(from, from.x + b * from.channels * from.height * from.width, x);
+      turned_over(from.g + b * filters * pixels, filters, pixels, wide, g);
       if (kept != nullptr) product = kept + b * size;
-      inner_sum(patches, g, pixels, taps, filters, product);
-      double squared = squared_sum(product, filters * taps);
-      float* shift = product + filters * taps;
-      if (from.has_bias) {
-        for (long filter = 0; filter < filters; ++filter) {
-          float sum = 0.0f;
-          for (long pixel = 0; pixel < pixels; ++pixel) sum += g[filter * pixels + pixel];
-          shift[filter] = sum;
-        }
-        squared += squared_sum(shift, filters);
-      }
-      norms[b] = std::sqrt(squared) * NORM_SLACK;
+      tap_products(from, shape, x, g, wide, product);
+      float* shift = product + taps * wide;
+      std::fill(shift, shift + wide, 0.0f);
+      if (from.has_bias)
+        for (long pixel = 0; pixel < pixels; ++pixel)
+          for (long at = 0; at < wide; at += LANES)
+            store(shift + at, load(shift + at) + load(g + pixel * wide + at));
+      norms[b] = std::sqrt(squared_sum(product, size)) * NORM_SLACK;
       factors[b] = factor_of(norms[b], bound);
       const float* one[1] = {product};
-      if (weight != nullptr)
-        add_scaled(total, one, factors + b, 1, from.has_bias ? size : filters * taps, false);
+      if (weight != nullptr) add_scaled(total, one, factors + b, 1, size, false);
     }
   }
   if (weight == nullptr) return;  // only the norms were asked for
-  std::fill(weight, weight + filters * taps, 0.0f);
-  if (from.has_bias) std::fill(bias, bias + filters, 0.0f);
+  float* sum = workspace + stride - size;
   const float unit = 1.0f;
-  for (int thread = 0; thread < used; ++thread) {
-    const float* total = workspace + thread * stride + taps * pixels + size;
-    const float *one[1] = {total}, *two[1] = {total + filters * taps};
-    add_scaled(weight, one, &unit, 1, filters * taps, false);
-    if (from.has_bias) add_scaled(bias, two, &unit, 1, filters, false);
+  for (int thread = 1; thread < used; ++thread) {
+    const float* one[1] = {sum + thread * stride};
+    add_scaled(sum, one, &unit, 1, size, false);
   }
+  for (long filter = 0; filter < filters; ++filter)
+    for (long tap = 0; tap < taps; ++tap) weight[filter * taps + tap] = sum[tap * wide + filter];
+  if (from.has_bias) std::memcpy(bias, sum + taps * wide, static_cast<size_t>(filters) * 4);
 }

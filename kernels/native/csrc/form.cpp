@@ -19,6 +19,7 @@ static inline int omp_get_num_threads() { return 1; }
 #endif
 
 namespace EPSILON_JOIN(form_, EPSILON_FORM) {
+#include "products.h"
 #include "sums.h"
 #include "gram.h"
 #include "conv.h"

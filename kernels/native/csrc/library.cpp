@@ -99,8 +99,8 @@ void epsilon_ghost_norm2(const LinearBatch* from, double* bounds, int threads) {
 }
 
 void epsilon_scaled_sum(const LinearBatch* from, const float* factors, float* weight, float* bias,
-                        int accumulate, float* workspace, int threads) {
-  chosen->scaled_sum(*from, factors, weight, bias, accumulate, workspace, threads);
+                        float* workspace, int threads) {
+  chosen->scaled_sum(*from, factors, weight, bias, workspace, threads);
 }
 
 void epsilon_conv_clip_sum(const ConvBatch* from, double bound, float* weight, float* bias,

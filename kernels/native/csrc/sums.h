@@ -38,28 +38,17 @@ static inline float factor_of(double norm, double bound) {
   return norm > bound ? static_cast<float>(bound / norm) : 1.0f;
 }
 
-// out (rows, inputs) = sum over t of g[t, first..first+rows]^T a[t]; g has `stride` columns.
-static void outer_sum(const float* a, const float* g, long positions, long inputs, long stride,
-                      long rows, float* out, float beta) {
-  if (epsilon_sgemm != nullptr) {
-    const int n = static_cast<int>(inputs), m = static_cast<int>(rows);
-    const int k = static_cast<int>(positions), ld = static_cast<int>(stride);
-    const float one = 1.0f;
-    epsilon_sgemm("N", "T", &n, &m, &k, &one, a, &n, g, &ld, &beta, out, &n);
-    return;
-  }
-  for (long row = 0; row < rows; ++row) {
-    float* to = out + row * inputs;
-    if (beta == 0.0f) std::fill(to, to + inputs, 0.0f);
-    long at = 0;
-    for (; at + LANES <= inputs; at += LANES) {
-      Floats sum = load(to + at);
-      for (long t = 0; t < positions; ++t) sum += g[t * stride + row] * load(a + t * inputs + at);
-      store(to + at, sum);
-    }
-    for (; at < inputs; ++at)
-      for (long t = 0; t < positions; ++t) to[at] += g[t * stride + row] * a[t * inputs + at];
-  }
+// out (rows, inputs) = sum over t of g[t, 0..rows]^T a[t]; g has `stride` columns. Returns the sum
+// of squares of the result, short by at most 10 * 2^-24 of it.
+static double outer_sum(const float* a, const float* g, long positions, long inputs, long stride,
+                        long rows, float* out) {
+  if (own_products())
+    return own_outer_sum(a, g, positions, inputs, stride, rows, nullptr, 1, out, false);
+  const int n = static_cast<int>(inputs), m = static_cast<int>(rows);
+  const int k = static_cast<int>(positions), ld = static_cast<int>(stride);
+  const float one = 1.0f, zero = 0.0f;
+  epsilon_sgemm("N", "T", &n, &m, &k, &one, a, &n, g, &ld, &zero, out, &n);
+  return squared_sum(out, rows * inputs);
 }
 
 // to = (first ? 0 : to) + sum of factors[i] * from[i]; a factor of zero reads nothing, since zero
@@ -129,8 +118,7 @@ static void clip_sum(const LinearBatch& from, double bound, float* weight, float
         biases[i] = shift;
         double squared = 0;
         if (mine.count > 0) {
-          outer_sum(a, g, T, D, P, mine.count, product, 0.0f);
-          squared = squared_sum(product, mine.count * D);
+          squared = outer_sum(a, g, T, D, P, mine.count, product);
           if (from.has_bias) {
             position_sum(g, T, P, mine.count, shift);
             squared += squared_sum(shift, mine.count);
@@ -163,14 +151,16 @@ static void clip_sum(const LinearBatch& from, double bound, float* weight, float
   }
 }
 
-// workspace: threads * outputs * (inputs + 1) floats; each thread takes whole examples.
+// workspace: threads * outputs * (inputs + 1) floats; each thread takes whole examples. Our own
+// product writes no gradient, only its squares.
 static void direct_norm2(const LinearBatch& from, double* norms2, float* workspace, int threads) {
   const long D = from.inputs, P = from.outputs, T = from.positions;
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (long b = 0; b < from.batch; ++b) {
     float* product = workspace + omp_get_thread_num() * P * (D + 1);
-    outer_sum(from.a + b * T * D, from.g + b * T * P, T, D, P, P, product, 0.0f);
-    double squared = squared_sum(product, P * D);
+    // Over a few slabs its factors would take more room than the gradient.
+    float* formed = own_products() && T <= 4 * DEPTH ? nullptr : product;
+    double squared = outer_sum(from.a + b * T * D, from.g + b * T * P, T, D, P, P, formed);
     if (from.has_bias) {
       position_sum(from.g + b * T * P, T, P, P, product);
       squared += squared_sum(product, P);
@@ -179,59 +169,50 @@ static void direct_norm2(const LinearBatch& from, double* norms2, float* workspa
   }
 }
 
-// weight (+)= sum over b of factors[b] g_b^T a_b. The narrower side is scaled, a hot slab at a time;
-// workspace: ROWS_AT_ONCE * (inputs + outputs) floats. Rows of factor zero are written as zeros.
+// The same with the process's BLAS: the narrower side is scaled, a hot slab at a time. workspace:
+// ROWS_AT_ONCE * (inputs + outputs) floats. Rows of factor zero are written as zeros.
 constexpr long ROWS_AT_ONCE = 512;
 
-static void scaled_sum(const LinearBatch& from, const float* factors, float* weight, float* bias,
-                       int accumulate, float* workspace, int threads) {
+static void scaled_sum_by_blas(const LinearBatch& from, const float* factors, float* weight,
+                               float* workspace, int threads) {
   const long D = from.inputs, P = from.outputs, T = from.positions, rows = from.batch * T;
-  const bool scale_inputs = D < P;
-  bool dropped = false;
-  for (long b = 0; b < from.batch; ++b) dropped |= factors[b] == 0.0f;
-  auto copy = [&](const float* source, long width, long first, long count, bool scale, float* to) {
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (long row = 0; row < count; ++row) {
-      const float by = factors[(first + row) / T];
-      const float* in = source + (first + row) * width;
-      float* out = to + row * width;
-      if (by == 0.0f)
-        std::fill(out, out + width, 0.0f);
-      else if (scale)
-        for (long k = 0; k < width; ++k) out[k] = by * in[k];
-      else
-        std::memcpy(out, in, static_cast<size_t>(width) * sizeof(float));
-    }
-  };
-  if (!accumulate) {
-    if (from.has_bias) std::fill(bias, bias + P, 0.0f);
-    if (rows == 0) std::fill(weight, weight + P * D, 0.0f);
-  }
+  const int n = static_cast<int>(D), m = static_cast<int>(P);
+  if (rows == 0) std::fill(weight, weight + P * D, 0.0f);
   for (long first = 0; first < rows; first += ROWS_AT_ONCE) {
     const long count = std::min(ROWS_AT_ONCE, rows - first);
-    const float *a = from.a + first * D, *g = from.g + first * P;
-    float* spare = workspace + ROWS_AT_ONCE * (scale_inputs ? D : P);
-    if (scale_inputs) {
-      copy(from.a, D, first, count, true, workspace);
-      a = workspace;
-      if (dropped) copy(from.g, P, first, count, false, spare), g = spare;
-    } else {
-      copy(from.g, P, first, count, true, workspace);
-      g = workspace;
-      if (dropped) copy(from.a, D, first, count, false, spare), a = spare;
+    float *a = workspace, *g = workspace + ROWS_AT_ONCE * D;
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (long row = 0; row < count; ++row) {
+      const float* by = factors + (first + row) / T;
+      pack_panels(from.a + (first + row) * D, 1, D, D, D, by, 1, D < P, a + row * D);
+      pack_panels(from.g + (first + row) * P, 1, P, P, P, by, 1, D >= P, g + row * P);
     }
-    outer_sum(a, g, count, D, P, P, weight, accumulate || first > 0 ? 1.0f : 0.0f);
-    if (from.has_bias) {
+    const int k = static_cast<int>(count);
+    const float one = 1.0f, beta = first > 0 ? 1.0f : 0.0f;
+    epsilon_sgemm("N", "T", &n, &m, &k, &one, a, &n, g, &m, &beta, weight, &n);
+  }
+}
+
+// weight = sum over b of factors[b] g_b^T a_b; a row of factor zero is not read.
+static void scaled_sum(const LinearBatch& from, const float* factors, float* weight, float* bias,
+                       float* workspace, int threads) {
+  const long D = from.inputs, P = from.outputs, T = from.positions, rows = from.batch * T;
+  const bool own = own_products();
+  if (!own) scaled_sum_by_blas(from, factors, weight, workspace, threads);
 #pragma omp parallel num_threads(threads)
-      {
-        const Share mine = share_of(P, omp_get_thread_num(), omp_get_num_threads());
-        for (long row = 0; row < count; ++row) {
-          const float by = factors[(first + row) / T];
-          if (by == 0.0f) continue;
-          const float scale = scale_inputs ? by : 1.0f;  // the other side is scaled already
-          const float* in = g + row * P + mine.first;
-          for (long k = 0; k < mine.count; ++k) bias[mine.first + k] += scale * in[k];
-        }
+  {
+    const Share mine = share_of(P, omp_get_thread_num(), omp_get_num_threads());
+    if (own && mine.count > 0)
+      own_outer_sum(from.a, from.g + mine.first, rows, D, P, mine.count, factors, std::max(1L, T),
+                    weight + mine.first * D, false);
+    if (from.has_bias) {
+      float* to = bias + mine.first;
+      std::fill(to, to + mine.count, 0.0f);
+      for (long row = 0; row < rows; ++row) {
+        const float by = factors[row / T];
+        if (by == 0.0f) continue;
+        const float* in = from.g + row * P + mine.first;
+        for (long k = 0; k < mine.count; ++k) to[k] += by * in[k];
       }
     }
   }

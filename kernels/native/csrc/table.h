@@ -36,7 +36,7 @@ struct Table {
   void (*direct_norm2)(const LinearBatch& from, double* norms2, float* workspace, int threads);
   void (*ghost_norm2)(const LinearBatch& from, double* bounds, int threads);
   void (*scaled_sum)(const LinearBatch& from, const float* factors, float* weight, float* bias,
-                     int accumulate, float* workspace, int threads);
+                     float* workspace, int threads);
   void (*conv_clip_sum)(const ConvBatch& from, double bound, float* weight, float* bias,
                         float* factors, double* norms, float* kept, float* workspace,
                         int threads);

@@ -24,6 +24,7 @@ SHAPES = [
     (2, 130, 64, 96),
     (6, 4, 257, 3),
     (3, 9, 1700, 20),
+    (2, 300, 40, 25),  # more positions than one slab of the product
 ]
 BAD = [math.nan, math.inf, -math.inf]
 # Every shape in float32, one ragged shape in every dtype; the full product under `long`.
@@ -162,6 +163,32 @@ def test_a_row_that_is_not_finite_adds_exactly_zero(
     assert alone.bias is not None
     assert float(alone.weight.abs().max()) == 0.0
     assert float(alone.bias.abs().max()) == 0.0
+
+
+@pytest.mark.parametrize("shape", [(1, 30, 66, 41), (1, 300, 33, 13), (1, 1, 500, 7)])
+def test_a_norm_is_not_below_that_of_the_very_numbers_that_are_summed(
+    kernel: LayerKernel, shape: tuple[int, ...]
+) -> None:
+    # All terms of one sign and nearly equal: every rounding of the squares' sum goes one way.
+    a, g = (x.abs() * 1e-3 + 0.777 for x in _factors(shape, torch.float32))
+    found = kernel.clip_sum(a, g, 1e6, has_bias=True)
+    assert found.bias is not None
+    exact = found.weight.double().square().sum() + found.bias.double().square().sum()
+    assert float(exact.sqrt()) <= float(found.norms[0]) <= float(exact.sqrt()) * (1 + 2e-6)
+
+
+def test_a_dropped_row_is_not_read_wherever_its_positions_fall(kernel: LayerKernel) -> None:
+    # 100 positions: examples 2 and 5 begin in one slab of the product and end in the next.
+    a, g = _factors((6, 100, 20, 14), torch.float32, seed=8)
+    factors = torch.tensor([0.5, 1.0, 0.0, 0.25, 1.0, 0.0])
+    a[2], g[5] = math.nan, math.inf
+    found = kernel.scaled_sum(a, g, factors, has_bias=True)
+    keep = factors != 0.0
+    expected = REFERENCE.scaled_sum(a[keep], g[keep], factors[keep], has_bias=True)
+    for one, other in zip(found, expected, strict=True):
+        assert one is not None
+        assert other is not None
+        assert _gap(one, other) < 2e-6
 
 
 def test_an_empty_batch_sums_to_zero(kernel: LayerKernel) -> None:
