@@ -3,17 +3,19 @@
 Peers are imported where they are used and skipped where they are not installed.
 """
 
-import contextlib
+import math
+import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from kernels.bench.models import Case, case, losses
-from kernels.private.model import privatize
+from kernels.private.model import PrivateModel, privatize
 from kernels.private.spec import ClipSpec, Mode, PlanName
 
 BOUND = 1.0
@@ -28,19 +30,30 @@ class Engine:
     """step: one batch. gradients: by the case's own parameter names, after a step.
 
     divided: by what the engine divided the clipped sum. groups: `flat`, `per_layer`, or None for
-    plain training.
+    plain training. private: our own, for its report.
     """
 
     step: Callable[[], None]
     model: nn.Module
     groups: str | None
     divided: float = 1.0
-    prefix: str = ""
+    private: PrivateModel | None = None
+
+    def widest_gap(self) -> float:
+        """How far its sums may lie from the definition.
+
+        A ghost norm is bounded from above and clips by up to a percent more; peers take norms in
+        float32 and add a constant to them.
+        """
+        if self.private is None:
+            return 1e-3
+        plans = self.private.report()["plans"]
+        return 0.02 if any(plan["algorithm"] == "ghost" for plan in plans) else 1e-5
 
     def gradients(self) -> dict[str, Tensor]:
         """Clipped sums by parameter name."""
         return {
-            name.removeprefix(self.prefix): parameter.grad * self.divided
+            name: parameter.grad * self.divided
             for name, parameter in self.model.named_parameters()
             if parameter.requires_grad and parameter.grad is not None
         }
@@ -70,7 +83,8 @@ def ours(made: Case, mode: Mode, plan: PlanName = "auto") -> Engine:
         made.model.zero_grad(set_to_none=True)
         private.sum_gradients(losses, made.x, made.y)
 
-    return Engine(step, made.model, "per_layer" if mode == "per_layer" else "flat")
+    groups = "per_layer" if mode == "per_layer" else "flat"
+    return Engine(step, made.model, groups, private=private)
 
 
 class _MeanLoss(nn.CrossEntropyLoss):
@@ -184,46 +198,65 @@ ENGINES: dict[str, Callable[[Case], Engine]] = {
     "vmap": vmap,
     "one-by-one": one_by_one,
 }
-# Per-example gradients of the whole batch would need gigabytes.
-TOO_LARGE = {("mlp", "vmap"), ("mlp", "opacus-hooks")}
+# Per-example gradients of the whole batch, several times over: gigabytes that must be free.
+GIGABYTES = {("mlp", "vmap"): 18, ("mlp", "opacus-hooks"): 18}
 
 
 def engine(name: str, model: str, positions: int) -> Engine:
     """A fresh engine on a fresh copy of a case.
 
     Raises:
-        PeerMissing: it is not installed.
+        PeerMissing: it is not installed, or the machine is too small for it.
     """
-    with contextlib.suppress(AttributeError):
-        torch.set_default_dtype(torch.float32)
+    needed = GIGABYTES.get((model, name), 0)
+    if needed > _free_gigabytes():
+        raise PeerMissing(f"needs {needed} GB of free memory")
     return ENGINES[name](case(model, positions))
 
 
-def gap_to_definition(found: Engine, model: str, positions: int) -> float:
-    """Relative distance of an engine's sums from the per-example float64 loop, on few examples."""
-    made = case(model, positions)
-    exact = made.model.double()
-    x = made.x.double() if made.x.is_floating_point() else made.x
-    names = {n: p for n, p in exact.named_parameters() if p.requires_grad}
-    groups = [list(names)]
-    if found.groups == "per_layer":
+def _free_gigabytes() -> float:
+    try:
+        said = Path("/proc/meminfo").read_text()
+    except OSError:
+        return math.inf
+    found = re.search(r"MemAvailable:\s+(\d+)", said)
+    return int(found.group(1)) / 2**20 if found else math.inf
+
+
+class Definition:
+    """The per-example float64 loop of one case: what every engine's gradients are held against."""
+
+    def __init__(self, model: str, positions: int) -> None:
+        """Run the loop once, for each way of clipping."""
+        made = case(model, positions)
+        exact = made.model.double()
+        x = made.x.double() if made.x.is_floating_point() else made.x
+        live = {n: p for n, p in exact.named_parameters() if p.requires_grad}
         by_module: dict[str, list[str]] = {}
-        for name in names:
+        for name in live:
             by_module.setdefault(name.rpartition(".")[0], []).append(name)
-        groups = list(by_module.values())
-    bound = BOUND / len(groups) ** 0.5
-    sums = {n: torch.zeros_like(p) for n, p in names.items()}
-    for b in range(x.shape[0]):
-        exact.zero_grad(set_to_none=True)
-        torch.autograd.backward(losses(exact, x[b : b + 1], made.y[b : b + 1]).sum())
-        grads = {n: p.grad for n, p in names.items() if p.grad is not None}
-        for group in groups:
-            held = [grads[n] for n in group if n in grads]
-            norm = float(torch.stack([g.square().sum() for g in held]).sum().sqrt())
-            factor = min(1.0, bound / norm) if found.groups else 1.0
-            for n in group:
-                if n in grads:
-                    sums[n] += grads[n] * factor
-    measured = found.gradients()
-    squares = sum(float((measured[n].double() - sums[n]).square().sum()) for n in sums)
-    return float((squares / sum(float(s.square().sum()) for s in sums.values())) ** 0.5)
+        ways: dict[str | None, list[list[str]]] = {
+            None: [list(live)],
+            "flat": [list(live)],
+            "per_layer": list(by_module.values()),
+        }
+        self.sums = {way: {n: torch.zeros_like(p) for n, p in live.items()} for way in ways}
+        for b in range(x.shape[0]):
+            exact.zero_grad(set_to_none=True)
+            torch.autograd.backward(losses(exact, x[b : b + 1], made.y[b : b + 1]).sum())
+            grads = {n: p.grad for n, p in live.items() if p.grad is not None}
+            squares = {n: float(g.square().sum()) for n, g in grads.items()}
+            for way, groups in ways.items():
+                for group in groups:
+                    norm = math.sqrt(math.fsum(squares.get(n, 0.0) for n in group))
+                    bound = BOUND / math.sqrt(len(groups))
+                    factor = min(1.0, bound / max(norm, 1e-300)) if way else 1.0
+                    for n in group:
+                        if n in grads:
+                            self.sums[way][n].add_(grads[n], alpha=factor)
+
+    def gap(self, found: Engine) -> float:
+        """Relative L2 distance of an engine's sums from the loop's."""
+        expected, measured = self.sums[found.groups], found.gradients()
+        squares = sum(float((measured[n].double() - expected[n]).square().sum()) for n in expected)
+        return math.sqrt(squares / sum(float(s.square().sum()) for s in expected.values()))

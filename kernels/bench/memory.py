@@ -1,11 +1,16 @@
-"""Peak memory of one step above what stood before it: `python -m kernels.bench.memory`."""
+"""Peak memory of a step above what stood before it: `python -m kernels.bench.memory MODEL ENGINE`.
+
+A process of its own for each engine: what another one left behind would be counted.
+"""
 
 import re
 import sys
+import warnings
 from pathlib import Path
 
 import torch
 
+from kernels.bench import peers
 from kernels.bench.engines import engine
 
 
@@ -26,6 +31,7 @@ def _status_mb(field: str) -> float:
 
 
 if __name__ == "__main__":
-    if sys.argv[3:] and sys.argv[3]:
-        sys.path.append(sys.argv[3])
+    warnings.simplefilter("ignore")
+    if sys.argv[2].startswith("opacus"):
+        peers.prepare()
     sys.stdout.write(f"{extra_mb(sys.argv[1], sys.argv[2])}\n")
