@@ -218,7 +218,8 @@ def test_every_fence_looks_for_tables_in_its_own_schema_first(world: World) -> N
             "may alter entries",
         ),
         (
-            "CREATE ROLE {group}; GRANT {group} TO {role}; GRANT UPDATE (body) ON entries TO {group}",
+            "CREATE ROLE {group}; GRANT {group} TO {role};"
+            " GRANT UPDATE (body) ON entries TO {group}",
             "may alter entries",
         ),
     ],
