@@ -177,13 +177,18 @@ class EpsilonLedger:
         spec: Mapping[str, Any] | None = None,
         parts: Sequence[Mapping[str, Any]] | None = None,
         kind: str | None = None,
+        reuse: bool = True,
     ) -> Document:
         """What a job (`spec`) or the parts of an outside job would cost; touches no data.
+
+        `reused_from` of the answer names a job that has released just this: a submit is answered by
+        it at no charge, whatever a fresh release would cost.
 
         Raises:
             Refused: it could not be priced.
         """
-        asked = {"inputs": inputs, "spec": spec, "parts": parts, "kind": kind}
+        asked: Document = {"inputs": inputs, "spec": spec, "parts": parts, "kind": kind}
+        asked |= {} if reuse else {"reuse": False}
         body = {key: value for key, value in asked.items() if value is not None}
         return self.post("/v1/quotes", body)
 
@@ -195,13 +200,19 @@ class EpsilonLedger:
         spec: Mapping[str, Any],
         purpose: str,
         idempotency_key: str | None = None,
+        reuse: bool = True,
     ) -> Document:
         """Ask for a job; where this returns, its worst-case loss is reserved and it is queued.
+
+        A query that was asked before, on the same rows and budget, is answered by what it released:
+        the answer is that job, with `reused_from`, and nothing is charged. `wait` and `result` work
+        as ever. With `reuse=False` fresh noise is drawn and charged.
 
         Raises:
             Refused: for example `budget-exceeded`, with `fits` and what is `left`.
         """
-        body = {"kind": kind, "inputs": inputs, "spec": spec, "purpose": purpose}
+        body: Document = {"kind": kind, "inputs": inputs, "spec": spec, "purpose": purpose}
+        body |= {} if reuse else {"reuse": False}
         return self.post("/v1/jobs", body, idempotency_key=idempotency_key)
 
     def reservation(

@@ -218,7 +218,7 @@ class History:
         sweep.sweep(self.world.make_session)
 
     def submit(self) -> None:
-        made = self.world.submit(self.any_budget(), blocks=self.some_blocks())
+        made = self.world.submit(self.any_budget(), blocks=self.some_blocks(), reuse=False)
         self.jobs.append(UUID(made["id"]))
 
     def work(self) -> None:

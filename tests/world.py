@@ -192,9 +192,10 @@ class World:
         kind: str = "query",
         key: str | None = None,
         blocks: AskedBlocks = "all",
+        reuse: bool = True,
     ) -> dict[str, Any]:
         asked = dict(spec or COUNT_QUERY)
-        request = JobRequest(kind, self.inputs(budget_id, blocks), asked, "a test")
+        request = JobRequest(kind, self.inputs(budget_id, blocks), asked, "a test", reuse)
         return self.admissions.submit(
             self.engineer, request, keyed(self.engineer, "jobs", asked["privacy"], key)
         )

@@ -158,7 +158,9 @@ def resolve_work(session: Session, job_id: UUID, scratch: Path) -> Work:
     for dataset_id in named - private:
         row = session.get_one(DatasetRow, UUID(dataset_id))
         if row.access == "public":
-            public[dataset_id] = _input(session, row.id, row.latest_version)
+            pinned = job.public_versions or {}
+            version = pinned.get(dataset_id, row.latest_version)
+            public[dataset_id] = _input(session, row.id, version)
     return Work(
         job_id=job.id,
         kind=job.kind,

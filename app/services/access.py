@@ -3,7 +3,7 @@
 One answer for everybody: routes check the role, services check the scope, and both ask here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, get_args
@@ -94,6 +94,21 @@ def may_charge(session: Session, caller: Caller, budget: Budget) -> bool:
     if budget.holder_project_id is not None and budget.holder_project_id not in caller.project_ids:
         return False
     return is_granted(session, caller, budget.dataset_id)
+
+
+def may_read_jobs_of(session: Session, caller: Caller, leaf_ids: Iterable[UUID]) -> bool:
+    """Whether the caller may read every job on these leaf budgets, whoever asked for it (R12).
+
+    Those who oversee budgets may. An engineer may where a project of his holds each of them and he
+    may charge it: what his project has paid for he could have asked for himself. On a budget that
+    nobody holds, people read their own jobs alone.
+    """
+    if not caller.roles.isdisjoint(SEES_EVERY_BUDGET):
+        return True
+    leaves = [session.get_one(Budget, leaf_id) for leaf_id in leaf_ids]
+    return all(
+        leaf.holder_project_id is not None and may_charge(session, caller, leaf) for leaf in leaves
+    )
 
 
 def require_right_in_force(

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from app.db.models import AuditEvent, Budget, DatasetRow
+from app.db.models import AuditEvent, Budget, DatasetRow, Job
 from app.db.repositories import budgets as budget_rows
 from app.db.session import SessionMaker, snapshot
 from app.domain.errors import (
@@ -29,6 +29,7 @@ from app.services import (
     explanation,
     idempotency,
     rates,
+    releases,
     windows,
 )
 from app.services.access import Caller
@@ -63,6 +64,7 @@ class QuoteRequest:
     kind: str | None = None
     spec: Any = None
     parts: Any = None
+    reuse: bool = True
 
 
 class NoRoom(Exception):
@@ -99,13 +101,19 @@ class Admissions:
                     inputs=request.inputs,
                     spec=request.spec,
                 )
+            released = _released(session, caller, asked) if request.reuse else None
+            reused_from = None if released is None else str(released.id)
         priced = asked.priced()
         with snapshot(self.make_session) as session:
             path = _path_with_windows(session, priced)
-            return explanation.quote_json(session, caller, path, priced)
+            quoted = explanation.quote_json(session, caller, path, priced)
+        return {**quoted, "reused_from": reused_from}
 
     def submit(self, caller: Caller, request: JobRequest, keyed: Keyed) -> dict[str, Any]:
         """Admit a job: reserve its worst-case privacy loss and queue it, or refuse.
+
+        A query whose very release is posted and readable by this caller is answered by it, at no
+        charge. Two equal ones at once may both be charged: the look-up takes no lock.
 
         Raises:
             BudgetExceeded: some scope's filter would not hold; says what would fit (R12).
@@ -118,7 +126,9 @@ class Admissions:
                 session, caller, kind=request.kind, inputs=request.inputs, spec=request.spec
             )
 
-        return self._admit(caller, keyed, look_up, job_place(caller, request))
+        purpose = request.purpose if request.reuse else None
+        place = job_place(caller, request)
+        return self._admit(caller, keyed, look_up, place, purpose_of_reuse=purpose)
 
     def reserve(self, caller: Caller, request: ReservationRequest, keyed: Keyed) -> dict[str, Any]:
         """Reserve room for a job that runs elsewhere, under a lease.
@@ -154,18 +164,30 @@ class Admissions:
         keyed: Keyed,
         look_up: Callable[[Session], Unpriced],
         place: Place,
+        *,
+        purpose_of_reuse: str | None = None,
     ) -> dict[str, Any]:
-        """Look up, price, decide: the way of every request for room, in this order."""
+        """Look up, price, decide: the way of every request for room, in this order.
+
+        purpose_of_reuse: what an earlier release is wanted for, where one may answer.
+        """
         with snapshot(self.make_session) as session:
             if (stored := idempotency.replay(session, keyed)) is not None:
                 return stored
             unpriced = look_up(session)
+            may_reuse = purpose_of_reuse is not None and unpriced.release_sha256 is not None
+            released = _released(session, caller, unpriced) if may_reuse else None
+            if released is not None:
+                reused = releases.answer(session, caller, released, unpriced.budget_ids)
+        if released is not None:
+            return self.writer.decide(releases.asked_again(keyed, reused, purpose_of_reuse or ""))
         priced = unpriced.priced()
         with snapshot(self.make_session) as session:
             charges = _charges(session, caller, priced)
         known = KnownRequest(priced, tuple(charges), caller.standing)
         answer = self._decide(caller, known, self._asked(caller, keyed, known, place))
-        if unpriced.is_lasting:
+        if unpriced.is_lasting and not may_reuse:
+            # what a release may answer is looked for each time
             self.look_ups.keep_request(caller, place.action, keyed.body_sha256, known)
         return answer
 
@@ -260,6 +282,14 @@ class Admissions:
 
         self.writer.decide(Asked(keyed, (), write))
         return admitted[0] if admitted else None
+
+
+def _released(session: Session, caller: Caller, asked: Unpriced) -> Job | None:
+    """The job whose release answers a request, if there is one that the caller may read."""
+    if asked.release_sha256 is None:
+        return None
+    leaf_ids = [each.budget_id for each in asked.inputs]
+    return releases.find(session, caller, asked.release_sha256, leaf_ids)
 
 
 def require_room(batch: Batch, priced: PricedRequest) -> list[Budget]:

@@ -131,6 +131,7 @@ def job_json(session: Session, job: Job) -> dict[str, Any]:
         "purpose": job.purpose,
         "spec": job.spec,
         "inputs": job.inputs,
+        "public_versions": job.public_versions or {},
         "reservation_id": str(job.reservation_id),
         "max_units": sum(part["max_units"] for part in reservation.parts),
         "started_units": sum(reservation.started_units),
@@ -151,7 +152,13 @@ def _readable(session: Session, caller: Caller, job_id: UUID, *, lock: bool = Fa
     if lock:
         statement = statement.with_for_update().execution_options(populate_existing=True)
     job = session.scalars(statement).one_or_none()
-    reads_all = not caller.roles.isdisjoint(access.SEES_EVERY_BUDGET)
-    if job is None or (job.principal_id != caller.principal_id and not reads_all):
+    if job is None or not _may_read(session, caller, job):
         raise NotFound("job", str(job_id))
     return job
+
+
+def _may_read(session: Session, caller: Caller, job: Job) -> bool:
+    if job.principal_id == caller.principal_id:
+        return True
+    leaf_ids = [UUID(item["budget_id"]) for item in job.inputs]
+    return access.may_read_jobs_of(session, caller, leaf_ids)

@@ -17,12 +17,17 @@ from app.services.pricing import InputRequest, PricedRequest
 
 @dataclass(frozen=True, slots=True)
 class JobRequest:
-    """A job as asked for; the spec is parsed strictly by the domain."""
+    """A job as asked for; the spec is parsed strictly by the domain.
+
+    reuse: whether a query may be answered by what an equal one has released; else it is drawn and
+        charged afresh.
+    """
 
     kind: str
     inputs: tuple[InputRequest, ...]
     spec: Any
     purpose: str
+    reuse: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +188,8 @@ def job_of(
         spec=dict(priced.spec),
         inputs=reservation.inputs,
         salt=priced.salt,
+        release_sha256=priced.release_sha256,
+        public_versions=dict(priced.public_versions),
         fence=0,
         attempts=0,
         owner=None,

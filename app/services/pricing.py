@@ -5,7 +5,7 @@ the spec that will run, the parts that will be charged, and the scopes that have
 """
 
 import secrets
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Literal, cast
@@ -26,11 +26,13 @@ from app.domain.partitions import AskedBlocks, Ranges, choose, most_blocks, rang
 from app.domain.privacy import Loss
 from app.domain.queries import QuerySpec, parse_query, plan_query
 from app.domain.queries.joins import named_datasets
+from app.domain.releases import release_sha256
 from app.domain.training import TrainSpec, evaluation_dataset_id, parse_training
 from app.services import access, plans
 from app.services.access import Caller
 from app.services.holdings import Holding
 from app.services.parts import parse_parts, slots_asked, slots_of
+from app.services.public_tables import look_up_public
 
 JobKind = Literal["query", "train"]
 INPUTS_MOST = 16
@@ -88,6 +90,8 @@ class PricedRequest:
     parts_at_epsilon: the parts of the same query at another target; None for other kinds.
     slots: the slot of each part, where a leaf is a plan (R10); else none.
     stated: of each part that was converted to the unit of the dataset, what was stated (R7).
+    public_versions: by id, of each public dataset that the job will read.
+    release_sha256: what an equal query is known by; None of what is never answered twice.
     """
 
     kind: JobKind | None
@@ -104,6 +108,8 @@ class PricedRequest:
     figures: Mapping[str, Any] = field(default_factory=dict)
     slots: tuple[str, ...] = ()
     stated: tuple[Mapping[str, Any] | None, ...] = ()
+    public_versions: Mapping[str, int] = field(default_factory=dict)
+    release_sha256: str | None = None
 
     def afresh(self) -> "PricedRequest":
         """The same request asked once more: nothing that is drawn for a job is shared."""
@@ -220,6 +226,7 @@ class Unpriced:
     plans: the leaves that are plans (R10). slots: as asked for, one a part, or one for all.
     slots_at: the pointer of a slot, with a place for its part's number.
     others: what a query may join: the further inputs, and public datasets that it names.
+    public_versions: by id, the version of each public dataset that the job will read.
     """
 
     inputs: tuple[InputRequest, ...]
@@ -235,6 +242,7 @@ class Unpriced:
     plans: tuple[Plan, ...] = ()
     slots: tuple[str | None, ...] = ()
     slots_at: str = "/inputs/0/slots/{}"
+    public_versions: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def is_lasting(self) -> bool:
@@ -243,6 +251,14 @@ class Unpriced:
         A noise that is solved for a target depends on what the leaf holds as it is asked (R11).
         """
         return self.training is None or self.training.target is None
+
+    @property
+    def release_sha256(self) -> str | None:
+        """What an equal query is known by; nothing else is answered by an earlier release."""
+        if self.query is None:
+            return None
+        inputs = [each.to_json() for each in self.inputs]
+        return release_sha256(self.query.spec_sha256, inputs, self.public_versions)
 
     def priced(self) -> PricedRequest:
         """Calibrate and price: seconds of arithmetic at most, outside any transaction.
@@ -293,6 +309,8 @@ class Unpriced:
             figures=figures,
             slots=slots,
             stated=self.stated,
+            public_versions=self.public_versions,
+            release_sha256=self.release_sha256,
         )
 
 
@@ -316,15 +334,23 @@ def look_up_job(
     slots, slots_at = slots_asked([each.slots for each in inputs])
     if kind == "query":
         others = {each.dataset.id: each.dataset for each in resolved[1:]}
-        public = _public_datasets(session, caller, named_datasets(spec))
-        others |= {dataset.id: dataset for dataset in public.values()}
+        public = look_up_public(session, caller, named_datasets(spec))
+        others |= {dataset.id: dataset for dataset in public.datasets.values()}
         query = parse_query(spec, dataset, others=others)
-        return _unpriced(resolved, query=query, others=others, slots=slots, slots_at=slots_at)
+        return _unpriced(
+            resolved,
+            query=query,
+            others=others,
+            slots=slots,
+            slots_at=slots_at,
+            public_versions=public.versions,
+        )
     if kind == "train":
         named = evaluation_dataset_id(spec)
-        public = _public_datasets(session, caller, () if named is None else (named,))
-        training = parse_training(spec, dataset, public)
-        return _unpriced(resolved, training=training, slots=slots)
+        public = look_up_public(session, caller, () if named is None else (named,))
+        training = parse_training(spec, dataset, public.datasets)
+        versions = public.versions
+        return _unpriced(resolved, training=training, slots=slots, public_versions=versions)
     raise InvalidParameter("/kind", "A job is a query or a train.")
 
 
@@ -375,21 +401,3 @@ def _calibrated(training: TrainSpec, relation: Relation, leaf: Holding | None) -
     admits = target.admits if start == "empty" else replace(leaf, policy=target).admits
     noise = calibrate(training.parts, relation, admits)
     return training.with_noise(noise)
-
-
-def _public_datasets(
-    session: Session, caller: Caller, named: Collection[str]
-) -> dict[str, Dataset]:
-    """Those of the named datasets that are public, active and readable by this caller."""
-    found = {}
-    for text in named:
-        try:
-            row = session.get(DatasetRow, UUID(text))
-        except ValueError:
-            continue
-        if row is None or row.state != "active" or row.access != "public":
-            # also one that two people have not called public yet (R18)
-            continue
-        if access.may_read_dataset(session, caller, row.id):
-            found[text] = dataset_from_json(row.document, id=str(row.id))
-    return found

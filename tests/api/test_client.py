@@ -125,6 +125,32 @@ def test_a_job_is_quoted_submitted_followed_and_collected(
     assert [item["id"] for item in ledger.pages("/v1/jobs", limit=1)] == [job["id"]]
 
 
+def test_an_equal_query_is_answered_by_the_job_that_released_it(
+    on_sqlite: World, ledger: EpsilonLedger
+) -> None:
+    dataset = register(on_sqlite)
+    inputs = reservation_body(dataset, open_root(on_sqlite, dataset))["inputs"]
+    body = {"kind": "query", "inputs": inputs, "spec": COUNT, "purpose": "a count"}
+    made = on_sqlite.ask("POST", "/jobs", body)
+    assert (made.status_code, made.json()["reused_from"]) == (202, None)
+    settle(on_sqlite, made.json()["id"])
+    assert ledger.quote(inputs=inputs, spec=COUNT)["reused_from"] == made.json()["id"]
+    assert ledger.quote(inputs=inputs, spec=COUNT, reuse=False)["reused_from"] is None
+    for key in ("one", "one", "another"):
+        again = on_sqlite.ask("POST", "/jobs", body, key=key)
+        assert (again.status_code, again.headers["Location"]) == (
+            200,
+            f"/v1/jobs/{made.json()['id']}",
+        )
+        assert again.json()["charges"][0]["asked"] == {"epsilon": "0", "delta": "0"}
+    job = ledger.submit("query", inputs=inputs, spec=COUNT, purpose="once more")
+    assert job["reused_from"] == made.json()["id"]
+    assert ledger.wait(job["id"], timeout_s=5)["state"] == "settled"
+    assert ledger.result(job["id"])["rows"] == []
+    fresh = ledger.submit("query", inputs=inputs, spec=COUNT, purpose="fresh", reuse=False)
+    assert (fresh["reused_from"], fresh["state"]) == (None, "queued")
+
+
 def test_a_stream_goes_on_after_the_last_event_that_was_seen(on_sqlite: World) -> None:
     job, _ = submitted(over(on_sqlite), on_sqlite)
     settle(on_sqlite, job["id"])

@@ -26,7 +26,7 @@ from app.domain.errors import (
 from app.services.access import Caller
 from app.services.closing import VersionFacts
 from app.services.datasets import Datasets
-from app.services.pricing import _public_datasets
+from app.services.public_tables import look_up_public
 from app.services.registrations import DatasetRequest
 from tests.world import World, keyed
 
@@ -259,10 +259,10 @@ def test_rows_that_two_people_have_not_called_public_are_no_evaluation_set(world
     proposed = register(world, "copy", "copy.csv", access="public")
     named = (proposed["id"],)
     with snapshot(world.make_session) as session:
-        assert _public_datasets(session, world.engineer, named) == {}
+        assert look_up_public(session, world.engineer, named).versions == {}
     world.decide(UUID(proposed["approval_id"]), "approve")
     with snapshot(world.make_session) as session:
-        assert list(_public_datasets(session, world.engineer, named)) == [proposed["id"]]
+        assert look_up_public(session, world.engineer, named).versions == {proposed["id"]: 1}
 
 
 def test_continuing_a_dataset_adds_a_version_to_its_ledger_and_no_budget(world: World) -> None:

@@ -186,6 +186,7 @@ def test_a_request_is_decided_once_though_the_api_is_killed_under_it(
             ],
             "spec": COUNT_QUERY,
             "purpose": "a test",
+            "reuse": False,
         }
         answered: dict[str, str] = {}
 

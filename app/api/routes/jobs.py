@@ -38,9 +38,12 @@ ENDED = frozenset({"settled", "cancelled", "failed"})
     "",
     status_code=202,
     response_model=JobAdmitted,
-    responses=problems(
-        *PRICING, BudgetExceeded, ScopeClosed, IdempotencyKeyMissing, IdempotencyKeyReused
-    ),
+    responses={
+        200: {"model": JobAdmitted, "description": "An equal query's release answers this one"},
+        **problems(
+            *PRICING, BudgetExceeded, ScopeClosed, IdempotencyKeyMissing, IdempotencyKeyReused
+        ),
+    },
 )
 async def submit_job(
     body: JobSubmit,
@@ -50,13 +53,18 @@ async def submit_job(
     services: ServicesDep,
     response: Response,
 ) -> dict[str, Any]:
-    """Admit a job: reserve its worst-case privacy loss and queue it."""
+    """Admit a job: reserve its worst-case privacy loss and queue it.
+
+    A query that was asked before is answered by what it released: 200, with `reused_from`.
+    """
     request, admissions = body.to_request(), services.admissions
     answer = await at_once(admissions, caller, request, keyed)
     if answer is None:
         answer = await run_in_threadpool(lambda: admissions.submit(caller_again(), request, keyed))
     document = in_order(answer)
     response.headers["Location"] = f"/v1/jobs/{document['id']}"
+    if document.get("reused_from") is not None:
+        response.status_code = 200
     return document
 
 

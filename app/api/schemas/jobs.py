@@ -138,6 +138,7 @@ class QuoteCreate(_WithParts):
 
     kind: Literal["query", "train"] | None = None
     spec: DomainDocument | None = None
+    reuse: bool = True
 
     def to_request(self) -> QuoteRequest:
         """What the service takes.
@@ -155,27 +156,42 @@ class QuoteCreate(_WithParts):
             # a training spec names its algorithm; no query has one
             kind = "train" if "algorithm" in self.spec else "query"
         inputs = requests_of(self.inputs)
-        return QuoteRequest(inputs=inputs, kind=kind, spec=self.spec, parts=parts)
+        return QuoteRequest(inputs=inputs, kind=kind, spec=self.spec, parts=parts, reuse=self.reuse)
 
 
 class QuoteRead(WireAnswer):
-    """What would be charged where, what remains, and the largest request that would pass."""
+    """What would be charged where, what remains, and the largest request that would pass.
+
+    reused_from: the settled job that would answer this query at no charge; all else is said of a
+    fresh release.
+    """
 
     charges: list[dict[str, Any]]
+    reused_from: IdText | None
 
 
 class JobSubmit(WireRequest):
-    """A job that our workers run."""
+    """A job that our workers run.
+
+    reuse: a query is answered by what an equal one has released, at no charge, where the caller may
+    read that; `false` draws fresh noise and is charged.
+    """
 
     kind: Literal["query", "train"]
     inputs: Inputs
     spec: DomainDocument
     purpose: Words
+    reuse: bool = True
 
     def to_request(self) -> JobRequest:
         """What the service takes."""
-        inputs = requests_of(self.inputs)
-        return JobRequest(kind=self.kind, inputs=inputs, spec=self.spec, purpose=self.purpose)
+        return JobRequest(
+            kind=self.kind,
+            inputs=requests_of(self.inputs),
+            spec=self.spec,
+            purpose=self.purpose,
+            reuse=self.reuse,
+        )
 
 
 class ChargeRead(WireAnswer):
@@ -187,13 +203,18 @@ class ChargeRead(WireAnswer):
 
 
 class JobAdmitted(WireAnswer):
-    """An admitted job: its worst-case loss is reserved."""
+    """An admitted job: its worst-case loss is reserved.
+
+    reused_from: the settled job that answers this request; its result is there and nothing is
+    charged. None where the job is new.
+    """
 
     id: IdText
     state: str
     reservation_id: IdText
     max_units: int
     charges: list[ChargeRead]
+    reused_from: IdText | None = None
 
 
 class JobRead(WireAnswer):
@@ -205,6 +226,7 @@ class JobRead(WireAnswer):
     purpose: str
     spec: dict[str, Any]
     inputs: list[dict[str, Any]]
+    public_versions: dict[str, int]
     reservation_id: IdText
     max_units: int
     started_units: int

@@ -34,6 +34,10 @@ class Job(Base):
     spec: Mapped[dict[str, Any]] = mapped_column(JsonText)
     inputs: Mapped[list[dict[str, Any]]] = mapped_column(JsonText)
     salt: Mapped[str] = mapped_column(String(64))
+    # of a query: an equal one is answered by what this one released
+    release_sha256: Mapped[str | None] = mapped_column(String(64), index=True)
+    # by id, of each public dataset that it reads; None where the latest is read
+    public_versions: Mapped[dict[str, int] | None] = mapped_column(JsonText)
     fence: Mapped[int] = mapped_column(Integer)
     attempts: Mapped[int] = mapped_column(Integer)
     owner: Mapped[str | None] = mapped_column(String(200))
