@@ -82,15 +82,21 @@ class Batch:
 
     @classmethod
     def over(
-        cls, session: Session, asked: Sequence[Asked], known_prices: Iterable[str] = ()
+        cls,
+        session: Session,
+        asked: Sequence[Asked],
+        known_prices: Iterable[str] = (),
+        *,
+        lock_timeout: str | None = None,
     ) -> "Batch":
         """Read the keys of all requests at once and lock the union of their scopes, in id order.
 
         known_prices: digests of prices that are stored for sure.
+        lock_timeout: for how long a row that somebody else holds is waited for; LOCK_TIMEOUT
+            where None.
         """
-        batch = cls(
-            session, database_now(session, lock_timeout=LOCK_TIMEOUT), frozenset(known_prices)
-        )
+        now = database_now(session, lock_timeout=lock_timeout or LOCK_TIMEOUT)
+        batch = cls(session, now, frozenset(known_prices))
         batch._look_up_keys([each.keyed for each in asked])
         batch._lock({budget_id for each in asked for budget_id in each.budget_ids})
         return batch

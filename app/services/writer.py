@@ -5,6 +5,7 @@ lonely request waits for nobody. What a batch could not commit is decided again 
 """
 
 import queue
+import sqlite3
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, InvalidStateError
@@ -12,6 +13,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
+from uuid import UUID
 
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
@@ -23,6 +25,9 @@ BATCH_MOST: Final = 256
 ATTEMPTS_MOST: Final = 3
 # PostgreSQL's lock_not_available
 LOCK_NOT_AVAILABLE: Final = "55P03"
+# who waits alone has waited with his batch before
+PATIENCE_ALONE: Final = "100ms"
+HELD: Final = "a scope is held by somebody else"
 
 Outcome = dict[str, Any] | Exception
 
@@ -63,6 +68,7 @@ class AdmissionWriter:
         self._queue: queue.Queue[_Waiting | None] = queue.Queue(WRITER_QUEUE_MOST)
         self._thread: threading.Thread | None = None
         self._stopped = threading.Event()
+        self._is_ending = False
         self._known_prices: set[str] = set()  # stored, and never rewritten (R1)
 
     def start(self) -> None:
@@ -109,7 +115,10 @@ class AdmissionWriter:
             try:
                 return answer.result(timeout=1)
             except FutureTimeout:
-                if self._thread is None and not answer.done():
+                if answer.done():
+                    # the wait was not what timed out
+                    return answer.result()
+                if self._thread is None:
                     raise WriterBusy("the admission writer has stopped") from None
 
     def submit(self, asked: Asked, *, wait_s: float = 0) -> "Future[dict[str, Any]]":
@@ -133,8 +142,8 @@ class AdmissionWriter:
         while batch := self._take():
             try:
                 outcomes = self._decide_together([waiting.asked for waiting in batch])
-            except Exception:
-                outcomes = [self._outcome_alone(waiting.asked) for waiting in batch]
+            except Exception as failure:
+                outcomes = self._one_by_one([waiting.asked for waiting in batch], failure)
             except BaseException as end:
                 for waiting in batch:
                     waiting.answer.set_exception(end)
@@ -144,6 +153,8 @@ class AdmissionWriter:
 
     def _take(self) -> list[_Waiting]:
         """What waits, in order; one at least, and none at the end. Nobody is waited for."""
+        if self._is_ending:
+            return []
         first = self._queue.get()
         batch = [] if first is None else [first]
         while batch and len(batch) < self._batch_most:
@@ -152,12 +163,15 @@ class AdmissionWriter:
             except queue.Empty:
                 break
             if waiting is None:
-                self._queue.put(None)  # the end comes after this batch
+                # never put back: nobody but this thread would make room for it
+                self._is_ending = True
                 break
             batch.append(waiting)
         return batch
 
-    def _decide_together(self, asked: Sequence[Asked]) -> list[Outcome]:
+    def _decide_together(
+        self, asked: Sequence[Asked], *, patience: str | None = None
+    ) -> list[Outcome]:
         """One transaction for all of them; a refusal disturbs nobody.
 
         Raises:
@@ -166,7 +180,7 @@ class AdmissionWriter:
         """
         outcomes: list[Outcome] = []
         with transaction(self._make_session) as session:
-            batch = Batch.over(session, asked, self._known_prices)
+            batch = Batch.over(session, asked, self._known_prices, lock_timeout=patience)
             for each in asked:
                 batch.has_written = False
                 try:
@@ -179,20 +193,37 @@ class AdmissionWriter:
         self._known_prices |= batch.prices
         return outcomes
 
-    def _outcome_alone(self, asked: Asked) -> Outcome:
-        try:
-            return self._decide_durably(asked)
-        except Exception as refused:
-            return refused
+    def _one_by_one(self, asked: Sequence[Asked], failure: Exception) -> list[Outcome]:
+        """Each decided alone, after all of them together have failed.
 
-    def _decide_durably(self, asked: Asked) -> dict[str, Any]:
+        Where they failed because somebody holds a row for long, nobody waits as long once more: not
+        for the same scopes, and for others only to see that they are free.
+        """
+        if _is_locked_whole(failure):
+            return [WriterBusy(HELD) for _ in asked]
+        patience = PATIENCE_ALONE if _is_held(failure) else None
+        held: set[tuple[UUID, ...]] = set()
+        outcomes: list[Outcome] = []
+        for each in asked:
+            if each.budget_ids in held:
+                outcomes.append(WriterBusy(HELD))
+                continue
+            try:
+                outcomes.append(self._decide_durably(each, patience=patience))
+            except Exception as refused:
+                outcomes.append(refused)
+                if isinstance(refused, WriterBusy) and each.budget_ids:
+                    held.add(each.budget_ids)
+        return outcomes
+
+    def _decide_durably(self, asked: Asked, *, patience: str | None = None) -> dict[str, Any]:
         """One transaction; a lost race for a key or an unknown commit is read back and retried."""
         for attempt in range(1, ATTEMPTS_MOST + 1):
             try:
-                outcome = self._decide_together([asked])[0]
+                outcome = self._decide_together([asked], patience=patience)[0]
             except (IntegrityError, OperationalError) as failure:
-                if getattr(failure.orig, "sqlstate", None) == LOCK_NOT_AVAILABLE:
-                    raise WriterBusy("a scope is held by somebody else") from failure
+                if _is_held(failure) or _is_locked_whole(failure):
+                    raise WriterBusy(HELD) from failure
                 # every decision looks for its idempotency key first, so a commit that did happen
                 # is found and answered, and one that did not is made once (R16)
                 if attempt == ATTEMPTS_MOST:
@@ -202,3 +233,18 @@ class AdmissionWriter:
                     raise outcome
                 return outcome
         raise AssertionError("unreachable")
+
+
+def _is_held(failure: Exception) -> bool:
+    """Whether a row was not to be had in time."""
+    origin = failure.orig if isinstance(failure, DBAPIError) else None
+    return getattr(origin, "sqlstate", None) == LOCK_NOT_AVAILABLE
+
+
+def _is_locked_whole(failure: Exception) -> bool:
+    """Whether another process held all of a SQLite file for longer than its busy timeout.
+
+    It is told at the BEGIN IMMEDIATE of a transaction, so nothing was decided in it.
+    """
+    origin = failure.orig if isinstance(failure, DBAPIError) else None
+    return getattr(origin, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY

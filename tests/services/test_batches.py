@@ -1,8 +1,12 @@
 """Group commit: many decisions in one transaction, each as if it had been alone (L1, R12, R16)."""
 
+import queue
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,9 +17,11 @@ from sqlalchemy import Engine, event, func, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.db import session as db_session
 from app.db.models import AuditEvent, Budget, Entry, IdempotencyKey, Reservation
-from app.db.session import snapshot, transaction
+from app.db.session import make_engine, make_session_maker, snapshot, transaction
 from app.domain.errors import BudgetExceeded, IdempotencyKeyReused, ScopeClosed
+from app.services import batches
 from app.services import writer as writer_module
 from app.services.batches import Asked, Batch
 from app.services.writer import AdmissionWriter, WriterBusy
@@ -82,6 +88,23 @@ def _more_than(queued: Callable[[], int], index: int) -> bool:
 def count(world: World, model: type[Any], *conditions: Any) -> int:
     with snapshot(world.make_session) as session:
         return session.scalar(select(func.count()).select_from(model).where(*conditions)) or 0
+
+
+def collected(world: World, calls: Sequence[Callable[[], Any]]) -> list[Asked]:
+    """What the calls would have asked the writer; nothing is decided."""
+    asked: list[Asked] = []
+
+    class Collecting(AdmissionWriter):
+        def decide(self, each: Asked) -> dict[str, Any]:
+            asked.append(each)
+            raise WriterBusy("collected")
+
+    right, world.writer = world.writer, Collecting(world.make_session)
+    for call in calls:
+        with pytest.raises(WriterBusy):
+            call()
+    world.writer = right
+    return asked
 
 
 def test_a_refused_request_disturbs_nobody_in_its_batch(world: World) -> None:
@@ -209,21 +232,11 @@ def test_a_batch_costs_at_most_twelve_round_trips_however_long_it_is(
     def noted(_conn: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
         trips.append(statement.split(maxsplit=1)[0])
 
-    asked: list[Asked] = []
-
-    class Collecting(AdmissionWriter):
-        def decide(self, each: Asked) -> dict[str, Any]:
-            asked.append(each)
-            raise WriterBusy("collected")
-
-    collecting = Collecting(world.make_session)
-    right, world.writer = world.writer, collecting
+    calls: list[Callable[[], Any]] = []
     for _ in range(60):
-        with pytest.raises(WriterBusy):
-            world.reserve(root, {"type": "gaussian", "noise_multiplier": "50"}, 1)
-        with pytest.raises(WriterBusy):
-            world.submit(root)
-    world.writer = right
+        calls.append(lambda: world.reserve(root, {"type": "gaussian", "noise_multiplier": "50"}, 1))
+        calls.append(lambda: world.submit(root))
+    asked, right = collected(world, calls), world.writer
     right._decide_together(asked[:2])  # from now on their prices are known to be stored
     event.listen(engine, "before_cursor_execute", noted)
     outcomes = right._decide_together(asked[2:])
@@ -236,9 +249,6 @@ def test_a_batch_costs_at_most_twelve_round_trips_however_long_it_is(
 def test_a_scope_that_somebody_holds_for_long_is_told_and_stops_no_other(
     postgresql_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from app.db.session import make_engine, make_session_maker
-    from app.services import batches
-
     monkeypatch.setattr(batches, "LOCK_TIMEOUT", "300ms")
     engine = make_engine(postgresql_url)
     with new_world(make_session_maker(engine), tmp_path) as world:
@@ -253,6 +263,110 @@ def test_a_scope_that_somebody_holds_for_long_is_told_and_stops_no_other(
             assert world.reserve(free, TENTH, 1)["state"] == "reserved"
         assert world.reserve(stuck, TENTH, 1)["state"] == "reserved"
     engine.dispose()
+
+
+def test_many_who_wait_for_one_row_are_told_together_and_not_one_after_the_other(
+    postgresql_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "LOCK_TIMEOUT", "300ms")
+    engine = make_engine(postgresql_url)
+    waits: list[str] = []
+
+    def noted(context: Any) -> None:
+        waits.append(context.original_exception.sqlstate)
+
+    with new_world(make_session_maker(engine), tmp_path) as world:
+        root = world.open_root(epsilon="1")
+        stuck, free = (world.open_allocation(root, "0.9") for _ in range(2))
+        event.listen(engine, "handle_error", noted)
+        with transaction(world.make_session) as session:
+            session.execute(select(Budget).where(Budget.id == stuck).with_for_update())
+            calls = [partial(world.reserve, each, TENTH, 1) for each in [*[stuck] * 6, free]]
+            *told, reserved = together(world, calls)
+        assert [type(each) for each in told] == [WriterBusy] * 6
+        assert reserved["state"] == "reserved"
+        # once for the batch, and once to see which of them it was
+        assert waits == [writer_module.LOCK_NOT_AVAILABLE] * 2
+        assert world.reserve(stuck, TENTH, 1)["state"] == "reserved"
+    engine.dispose()
+
+
+def test_a_file_that_somebody_holds_for_long_is_told_at_once_to_all_who_wait(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(db_session, "SQLITE_BUSY_TIMEOUT_MS", 200)
+    engine = make_engine(sqlite_url)
+    failed: list[str] = []
+
+    def noted(context: Any) -> None:
+        failed.append(str(context.original_exception))
+
+    with new_world(make_session_maker(engine), tmp_path) as world:
+        root = world.open_root(epsilon="1")
+        asked = collected(world, [partial(world.reserve, root, TENTH, 1) for _ in range(5)])
+        event.listen(engine, "handle_error", noted)
+        with closing(sqlite3.connect(tmp_path / "ledger.sqlite3")) as other:
+            other.execute("BEGIN IMMEDIATE")
+            answers = [world.writer.submit(each) for each in asked]
+            assert all(isinstance(answer.exception(60), WriterBusy) for answer in answers)
+        # one wait for the first, and at most one for those who came meanwhile
+        assert failed in (["database is locked"], ["database is locked"] * 2)
+        assert world.reserve(root, TENTH, 1)["state"] == "reserved"
+    engine.dispose()
+
+
+def test_a_decision_that_ends_in_a_time_out_is_no_wait_for_ever(world: World) -> None:
+    def decide(_batch: Batch) -> dict[str, Any]:
+        raise TimeoutError("of something that was asked")
+
+    outcome: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            world.writer.decide(Asked(keyed(world.engineer, "late", {}), (), decide))
+        except Exception as failed:
+            outcome.set_result(failed)
+
+    threading.Thread(target=run, daemon=True).start()
+    assert isinstance(outcome.result(10), TimeoutError)
+
+
+def test_a_writer_ends_though_its_queue_fills_as_it_ends(world: World) -> None:
+    writer = AdmissionWriter(world.make_session)
+
+    class Crowded(queue.Queue[Any]):
+        """Whenever the mark of the end is taken out, somebody's request takes its place."""
+
+        def get_nowait(self) -> Any:
+            taken = super().get_nowait()
+            if taken is None:
+                self.put_nowait(late)
+            return taken
+
+    done: list[str] = []
+    entered, goes_on = threading.Event(), threading.Event()
+
+    def decide(_batch: Batch) -> dict[str, Any]:
+        entered.set()
+        assert goes_on.wait(60)
+        done.append("decided")
+        return {}
+
+    asked = Asked(keyed(world.engineer, "late", {}), (), decide)
+    late = writer_module._Waiting(asked)
+    writer._queue = Crowded(2)
+    writer.start()
+    first = writer.submit(asked)
+    assert entered.wait(60)
+    second = writer.submit(replace(asked, keyed=keyed(world.engineer, "second", {})))
+    ends = threading.Thread(target=writer.stop, daemon=True)
+    ends.start()
+    wait_until(writer._queue.full, what="the mark of the end in the queue")
+    goes_on.set()
+    ends.join(10)
+    assert not ends.is_alive()
+    assert (first.result(1), second.result(1), done) == ({}, {}, ["decided"] * 2)
+    assert isinstance(late.answer.exception(1), WriterBusy)
 
 
 def test_without_group_commit_every_request_is_decided_by_its_own_thread(world: World) -> None:
