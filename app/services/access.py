@@ -147,6 +147,16 @@ def require_right_in_force(
             raise NotAllowedAnyMore(str(leaf.id))
 
 
+def datasets_readable(caller: Caller) -> ColumnElement[bool]:
+    """The condition on `DatasetRow` that `may_read_dataset` asks of one, for lists."""
+    if not caller.roles.isdisjoint(SEES_EVERY_BUDGET):
+        return true()
+    if "ml_engineer" not in caller.roles:
+        return false()
+    granted = select(DatasetGrant.dataset_id).where(DatasetGrant.project_id.in_(caller.project_ids))
+    return or_(DatasetRow.access == "public", DatasetRow.id.in_(granted))
+
+
 def may_read_dataset(session: Session, caller: Caller, dataset_id: UUID) -> bool:
     """Whether the caller may know the public facts of a dataset.
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
 from app.db.models import Approval, DatasetRow
@@ -45,18 +45,27 @@ class Approvals:
 
     make_session: SessionMaker
 
-    def list(self, caller: Caller, state: str | None = None) -> list[dict[str, Any]]:
-        """Approvals, oldest first; officers and auditors see all, others what they asked for.
+    def list(
+        self, caller: Caller, state: str | None, after: UUID | None, limit: int
+    ) -> list[dict[str, Any]]:
+        """A page of approvals, oldest first; officers and auditors see all, others their own.
 
         What is over its time is ended first: what can no more be decided waits for nobody.
+
+        Raises:
+            NotFound: the approval to go on after is none that this caller may know of.
         """
         self._expire_overdue()
-        statement = select(Approval).order_by(Approval.requested_at, Approval.id)
+        statement = select(Approval).order_by(Approval.requested_at, Approval.id).limit(limit)
         if state is not None:
             statement = statement.where(Approval.state == state)
         if not _sees_all(caller):
             statement = statement.where(Approval.requested_by == caller.principal_id)
         with snapshot(self.make_session) as session:
+            if after is not None:
+                last = _readable(session, caller, after)
+                place = tuple_(Approval.requested_at, Approval.id)
+                statement = statement.where(place > tuple_(last.requested_at, last.id))
             return [approval_json(row) for row in session.scalars(statement)]
 
     def get(self, caller: Caller, approval_id: UUID) -> dict[str, Any]:
@@ -66,10 +75,7 @@ class Approvals:
             NotFound: no such approval, or one that the caller neither asked for nor oversees.
         """
         with snapshot(self.make_session) as session:
-            approval = _found(session, approval_id)
-            if not _sees_all(caller) and approval.requested_by != caller.principal_id:
-                raise NotFound("approval", str(approval_id))
-            return approval_json(approval)
+            return approval_json(_readable(session, caller, approval_id))
 
     def decide(
         self,
@@ -294,6 +300,14 @@ def _require_version(session: Session, approval: Approval) -> None:
         kind = "dataset"
     if current != approval.subject_version:
         raise VersionMismatch(kind, current)
+
+
+def _readable(session: Session, caller: Caller, approval_id: UUID) -> Approval:
+    """The approval, or the same NotFound whether it is missing or hidden."""
+    approval = _found(session, approval_id)
+    if not _sees_all(caller) and approval.requested_by != caller.principal_id:
+        raise NotFound("approval", str(approval_id))
+    return approval
 
 
 def _found(session: Session, approval_id: UUID, *, lock: bool = False) -> Approval:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, tuple_
 from sqlalchemy.orm import Session
 
 from app.db.models import Budget
@@ -19,7 +19,13 @@ from app.db.session import SessionMaker, database_now, snapshot, transaction
 from app.domain.datasets import dataset_from_json, parse_source
 from app.domain.errors import AlreadyResolved, NotFound, SourceAlreadyRegistered, VersionMismatch
 from app.services import registrations
-from app.services.access import SEES_EVERY_BUDGET, Caller, may_read_dataset, require_role
+from app.services.access import (
+    SEES_EVERY_BUDGET,
+    Caller,
+    datasets_readable,
+    may_read_dataset,
+    require_role,
+)
 from app.services.closing import NOTHING_STATED, VersionFacts
 from app.services.idempotency import Keyed, decide_once
 from app.services.proposals import PENDING_MOST
@@ -199,15 +205,26 @@ class Datasets:
                 session, caller.principal_id, "dataset.grant-withdrawn", row.id, facts, now
             )
 
-    def list(self, caller: Caller) -> list[dict[str, Any]]:
-        """The datasets that the caller may know, by name."""
+    def list(self, caller: Caller, after: UUID | None, limit: int) -> list[dict[str, Any]]:
+        """A page of the datasets that the caller may know, oldest first.
+
+        Raises:
+            NotFound: the dataset to go on after is none that this caller may know of.
+        """
+        statement = (
+            select(DatasetRow)
+            .where(datasets_readable(caller))
+            .order_by(DatasetRow.created_at, DatasetRow.id)
+            .limit(limit)
+        )
         with snapshot(self._make_session) as session:
-            rows = session.scalars(select(DatasetRow).order_by(DatasetRow.name)).all()
-            return [
-                dataset_document(session, caller, row)
-                for row in rows
-                if may_read_dataset(session, caller, row.id)
-            ]
+            if after is not None:
+                last = session.get(DatasetRow, after)
+                if last is None or not may_read_dataset(session, caller, after):
+                    raise NotFound("dataset", str(after))
+                place = tuple_(DatasetRow.created_at, DatasetRow.id)
+                statement = statement.where(place > tuple_(last.created_at, last.id))
+            return [dataset_document(session, caller, row) for row in session.scalars(statement)]
 
 
 def dataset_document(session: Session, caller: Caller, row: DatasetRow) -> dict[str, Any]:

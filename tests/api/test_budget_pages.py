@@ -22,12 +22,12 @@ def allocations(world: World, root: str, count: int, **changes: Any) -> list[str
     ]
 
 
-def pages(world: World, query: str, *, by: str) -> list[list[str]]:
+def pages(world: World, query: str, *, by: str, path: str = "budgets") -> list[list[str]]:
     """The ids of a list, page by page."""
     found: list[list[str]] = []
     cursor = ""
     while True:
-        answer = world.ask("GET", f"/budgets?{query}{cursor}", by=by)
+        answer = world.ask("GET", f"/{path}?{query}{cursor}", by=by)
         assert answer.status_code == 200, answer.text
         document = answer.json()
         found.append([each["id"] for each in document["items"]])

@@ -183,10 +183,10 @@ def test_what_is_over_its_time_holds_no_place_and_is_not_listed_as_waiting(world
             over = database_now(session) - timedelta(seconds=1)
             session.get_one(Approval, UUID(approval_id)).expires_at = over
     kept = ask_for_more(world, root, world.engineer, 2)["approval_id"]
-    listed = Approvals(world.make_session).list(world.engineer)
+    listed = Approvals(world.make_session).list(world.engineer, None, None, 50)
     states = {each["id"]: each["state"] for each in listed}
     assert states == {made[0]: "expired", made[1]: "expired", kept: "pending"}
-    shown = Approvals(world.make_session).list(world.people["auditor"], "pending")
+    shown = Approvals(world.make_session).list(world.people["auditor"], "pending", None, 50)
     assert [each["id"] for each in shown] == [kept]
 
 
@@ -205,5 +205,5 @@ def test_a_registration_without_a_place_to_wait_leaves_nothing(world: World) -> 
         datasets.register(
             officer, DatasetRequest(declaration, {}), keyed(officer, "datasets", "copy")
         )
-    assert [row["name"] for row in datasets.list(officer)] == ["table"]
+    assert [row["name"] for row in datasets.list(officer, None, 50)] == ["table"]
     assert waiting(world) == 1

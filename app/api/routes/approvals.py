@@ -5,12 +5,13 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
 
+from app.api import pagination
 from app.api.auth import CallerDep
 from app.api.container import ServicesDep
 from app.api.deps import VersionDep, set_etag
 from app.api.problems import problems
 from app.api.reading import StrictRoute
-from app.api.schemas.budgets import ApprovalList, ApprovalRead, DecisionCreate, DecisionRead
+from app.api.schemas.budgets import ApprovalPage, ApprovalRead, DecisionCreate, DecisionRead
 from app.domain.errors import (
     ApprovalNotPending,
     ChangeMismatch,
@@ -27,12 +28,17 @@ router = APIRouter(prefix="/approvals", tags=["approvals"], route_class=StrictRo
 State = Literal["pending", "approved", "rejected", "expired", "used"]
 
 
-@router.get("", response_model=ApprovalList, responses=problems())
+@router.get("", response_model=ApprovalPage, responses=problems(NotFound))
 def list_approvals(
-    caller: CallerDep, services: ServicesDep, state: Annotated[State | None, Query()] = None
+    caller: CallerDep,
+    services: ServicesDep,
+    state: Annotated[State | None, Query()] = None,
+    cursor: pagination.Cursor = None,
+    limit: pagination.Limit = pagination.PAGE_DEFAULT,
 ) -> dict[str, Any]:
     """Approvals, oldest first, in every state or in one; an engineer sees his own."""
-    return {"items": services.approvals.list(caller, state)}
+    after = pagination.read_id(cursor, "id")
+    return pagination.page(services.approvals.list(caller, state, after, limit), limit, "id")
 
 
 @router.get("/{approval_id}", response_model=ApprovalRead, responses=problems(NotFound))

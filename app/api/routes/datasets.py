@@ -5,6 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Response
 
+from app.api import pagination
 from app.api.auth import CallerDep
 from app.api.container import ServicesDep
 from app.api.deps import KeyedDep, VersionDep, set_etag
@@ -13,7 +14,7 @@ from app.api.reading import StrictRoute, in_order
 from app.api.schemas.datasets import (
     DatasetCreate,
     DatasetCreated,
-    DatasetList,
+    DatasetPage,
     DatasetRead,
     GrantCreate,
     GrantRead,
@@ -70,10 +71,21 @@ def register_dataset(
     return document
 
 
-@router.get("", response_model=DatasetList, response_model_exclude_unset=True, responses=problems())
-def list_datasets(caller: CallerDep, services: ServicesDep) -> dict[str, Any]:
-    """The datasets that the caller may know."""
-    return {"items": services.datasets.list(caller)}
+@router.get(
+    "",
+    response_model=DatasetPage,
+    response_model_exclude_unset=True,
+    responses=problems(NotFound),
+)
+def list_datasets(
+    caller: CallerDep,
+    services: ServicesDep,
+    cursor: pagination.Cursor = None,
+    limit: pagination.Limit = pagination.PAGE_DEFAULT,
+) -> dict[str, Any]:
+    """The datasets that the caller may know, oldest first."""
+    after = pagination.read_id(cursor, "id")
+    return pagination.page(services.datasets.list(caller, after, limit), limit, "id")
 
 
 @router.get(

@@ -321,10 +321,11 @@ class ApprovalRead(WireAnswer):
     decision_reason: str | None
 
 
-class ApprovalList(WireAnswer):
+class ApprovalPage(WireAnswer):
     """Approvals, oldest first."""
 
     items: list[ApprovalRead]
+    next: str | None
 
 
 class DecisionCreate(WireRequest):

@@ -230,10 +230,11 @@ class DatasetRead(WireAnswer):
     granted_project_ids: list[IdText] | None = None
 
 
-class DatasetList(WireAnswer):
-    """The datasets that the caller may know."""
+class DatasetPage(WireAnswer):
+    """The datasets that the caller may know, oldest first."""
 
     items: list[DatasetRead]
+    next: str | None
 
 
 class VersionCreate(WireRequest):
