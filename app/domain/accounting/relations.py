@@ -169,7 +169,9 @@ def _bounded(mechanism: Mechanism, units: Units) -> Terms:
             return Terms(((1, randomized_response(float_up(loss))),), loss)
         case Approximate(epsilon=epsilon, delta=delta):
             loss = Fraction(epsilon) * units
-            charged = Fraction(delta) if units == 1 else Fraction(delta) * (1 + _exp_up(epsilon))
+            charged = Fraction(delta)
+            if units == 2:  # everything is (epsilon, 1)-DP, so a delta above 1 says no more
+                charged = min(charged * (1 + _exp_up(epsilon)), Fraction(1))
             return Terms(((1, randomized_response(float_up(loss))),), loss, charged)
     raise MechanismNotPriced(mechanism.type, "any", "it has no proven price")
 

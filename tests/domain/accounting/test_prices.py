@@ -38,6 +38,7 @@ from app.domain.mechanisms.parsing import (
     Repeated,
     Threshold,
     TreeAggregation,
+    parse_mechanism,
 )
 from app.domain.privacy import ORDERS, Loss
 
@@ -496,3 +497,14 @@ def test_the_library_says_nothing_when_an_order_does_not_converge(
     poisson_gaussian(0.5, 1.0)
     assert capfd.readouterr() == ("", "")
     assert not caplog.records
+
+
+@pytest.mark.parametrize("epsilon", ["0.5", "41.45", "400", "9999", "10000"])
+def test_a_delta_for_two_units_is_never_more_than_one(epsilon: str) -> None:
+    """Whatever runs is (epsilon, 1)-DP; a delta of 4,300 digits could not even be written down."""
+    mechanism = parse_mechanism({"type": "approximate", "epsilon": epsilon, "delta": "0.1"})
+    found = price(mechanism, "replace_one")
+    grown = 0.1 * (1 + math.exp(min(float(epsilon), 700.0)))
+    assert found.delta_atto <= 10**18
+    assert found.delta_atto >= min(grown, 1.0) * 1e18 * (1 - 1e-12)
+    assert Price.from_json(found.to_json()) == found
