@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 from app.db.models import Approval, Budget, DatasetRow, DatasetVersion, PriceRow
 from app.db.repositories import budgets as budget_rows
 from app.db.session import SessionMaker, snapshot
+from app.domain.accounting.blocks import fits_a_block
 from app.domain.accounting.prices import Price, price
 from app.domain.datasets import dataset_from_json
 from app.domain.decimals import parse_decimal
@@ -96,11 +97,13 @@ class Openings:
         mechanism, units = _spend(request)
         with snapshot(self.make_session) as session:
             row = session.get_one(DatasetRow, readable(session, caller, budget_id).dataset_id)
-            relation = dataset_from_json(row.document, id=str(row.id)).relation
-        if relation is None:
+            dataset = dataset_from_json(row.document, id=str(row.id))
+        if dataset.relation is None:
             raise RuntimeError(f"dataset {row.id} has a budget and no relation")
         # outside every lock: pricing can be slow
-        priced = price(mechanism, relation)
+        priced = price(mechanism, dataset.relation)
+        if dataset.blocks is not None and not fits_a_block(priced.charge(units)):
+            raise InvalidParameter("/units", "a loss beyond all that a block can have on record")
 
         def decide(session: Session, now: datetime) -> dict[str, Any]:
             (budget,) = lock_as_read(session, caller, budget_id, if_version=if_version)

@@ -216,3 +216,17 @@ def test_officers_are_told_of_a_budget_that_was_frozen_and_of_what_waits(world: 
     assert told.count("frozen") == 1
     assert told.count("approval") == 2
     assert told.count("threshold") == 3
+
+
+def test_spend_beyond_what_a_block_can_hold_is_refused_by_name(days: World) -> None:
+    """Two people put a number on record; where it does not fit they are told so (R2, R8)."""
+    root = days.open_root("pure/1", "1")
+    many: dict[str, Any] = {"type": "pure", "epsilon": "10000"}
+    for _ in range(2):
+        many = {"type": "repeated", "count": 2**40, "of": many}
+    with pytest.raises(InvalidParameter) as refused:
+        ask(days, root, mechanism=many, units=1)
+    assert refused.value.pointer == "/units"
+    put(days, root, mechanism={"type": "pure", "epsilon": "10000"}, units=2**20)
+    assert days.budget(root).state == "frozen"
+    assert days.verified()

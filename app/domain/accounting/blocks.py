@@ -36,6 +36,8 @@ _MAXIMUM_DEAD, _GAUSSIAN_DEAD, _COUNTS = range(_ORDERS, _ORDERS + 3)
 _HALF: Final = 2**64
 # A sum from here on is an error, long before 16 bytes are full.
 WIDEST: Final = 2**126
+# One charge below this, of 1e12 nat at least, leaves room for 2**26 like it.
+_WIDEST_CHARGE: Final = 2**100
 _HIGHEST: Final = np.uint64(WIDEST // _HALF)
 # More at once takes memory that is given back and asked for again in each decision.
 _AT_ONCE: Final = 500
@@ -172,6 +174,12 @@ class BlockBalances:
         new = BlockBalances(self.low.copy(), self.high.copy(), self.counts.copy())
         new.low[rows], new.high[rows], new.counts[rows] = low, high, counts
         return new
+
+
+def fits_a_block(loss: Loss) -> bool:
+    """Whether a block can hold this loss beside any others that it may come to hold."""
+    amounts = (*loss.nats_2p40, loss.maximum_atto, loss.delta_atto, loss.gaussian_atto)
+    return max(amounts) < _WIDEST_CHARGE
 
 
 def admits_all(policy: Policy, balances: BlockBalances, loss: Loss, blocks: Chosen = None) -> bool:
