@@ -27,9 +27,10 @@ import re
 import struct
 import sys
 import time
+from calendar import monthrange
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import MAX_EMAX, MIN_EMIN, ROUND_HALF_EVEN, Context, Decimal, localcontext
 from fractions import Fraction
 from functools import lru_cache
@@ -44,6 +45,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
+NOT_POISSON: Final = ("shuffle", "fixed", "replacement")
 BUNDLE_KIND: Final = "epsilon-ledger/bundle"
 ENTRY_TAG: Final = b"epsilon-ledger/entry/1\n"
 CHECKPOINT_TAG: Final = b"epsilon-ledger/checkpoint/1\n"
@@ -51,21 +53,25 @@ HEADS_TAG: Final = b"epsilon-ledger/heads/1\n"
 GENESIS: Final = "0" * 64
 
 # a line longer than this is no entry; a checkpoint lists every chain's head
-LINE_MOST: Final = 2**20
+LINE_MOST: Final = 2**24
 CHECKPOINT_LINE_MOST: Final = 2**26
 PARTS_KEPT: Final = 2**15
 SEGMENTS_MOST: Final = 2**16
 RANGES_MOST: Final = 2**12
+BLOCKS_MOST: Final = 2**12
 PARTS_MOST: Final = 64
 DEPTH_MOST: Final = 8
 NODES_MOST: Final = 64
 LEVELS_MOST: Final = 64
 UNITS_MOST: Final = 2**40
+EXPONENT_MOST: Final = 400
 WHOLE_MOST: Final = 2**53 - 1
 BLOCK_END: Final = 2**53
 # clocks of two chains are compared only beyond this: a transaction takes its time before its turn
 SLACK: Final = timedelta(minutes=5)
 PROGRESS_S: Final = 2.0
+# less noise than this takes too fine a grid
+LEAST_INTEGRATED: Final = Decimal("0.05")
 PROGRESS_LINES: Final = 4096
 
 ORDERS_ID: Final = "rdp-36/1"
@@ -105,7 +111,7 @@ NOT_CHECKED: Final = (
     "that the code which ran is the mechanism that an entry names, with its noise and its sampler",
     "that every job that read the data asked the ledger first",
     "rows, results, and the names behind the ids",
-    "Poisson-sampled Gaussians at fractional orders: held between closed bounds, not recomputed",
+    "Poisson-sampled Gaussians of noise below 0.05 at fractional orders: only held within bounds",
     "the composed figure of a frozen plan, unless all its slots are Gaussians (R10)",
     "the conversion of a part that was stated for records into one for a user (R7)",
     "the declared caps, sensitivities and block boundaries of a dataset",
@@ -203,8 +209,10 @@ def whole(value: object, least: int, most: int) -> int:
     return value
 
 
-_DECIMAL = re.compile(r"[0-9]+(\.[0-9]+)?([eE]-?[0-9]{1,3})?", re.ASCII)
+_DECIMAL = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:[eE](-?[0-9]+))?", re.ASCII)
+_SAMPLER = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+/-]{0,63}", re.ASCII)
 _NATURAL = re.compile(r"0|[1-9][0-9]{0,149}", re.ASCII)
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -212,8 +220,10 @@ _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 def decimal(value: object, least: str, most: str) -> Decimal:
     """An exact decimal from its text, within a range."""
-    if isinstance(value, str) and len(value) <= 40 and _DECIMAL.fullmatch(value):
-        found = Decimal(value)
+    match = _DECIMAL.fullmatch(value) if isinstance(value, str) and len(value) <= 40 else None
+    # the exponent before the number: exact arithmetic on a long one would never end
+    if match is not None and abs(int(match[1] or 0)) <= EXPONENT_MOST:
+        found = Decimal(match[0])
         if Decimal(least) <= found <= Decimal(most):
             return found
     raise Fault("form", f"a decimal text from {least} to {most} is expected")
@@ -486,6 +496,7 @@ class Repricing:
         values = take(
             mechanism, "type " + FIELDS[kind], "sampler xi" if kind == "zcdp" else "sampler"
         )
+        _require_sampler(kind, values)
         units = self.MOVED.get(kind, self.SAME).get(self.relation)
         if units is None:
             raise Fault("price", f"{kind} has no proven price under {self.relation[:20]}")
@@ -512,7 +523,9 @@ class Repricing:
         kind = inner.get("type") if isinstance(inner, dict) else None
         if kind not in ("laplace", "discrete_laplace", "gaussian", "discrete_gaussian"):
             raise Fault("price", "a threshold over something that is no additive noise")
-        noise = leaf(kind, take(inner, "type " + FIELDS[kind], "sampler"), 1)
+        of = take(inner, "type " + FIELDS[kind], "sampler")
+        _require_sampler(kind, of)
+        noise = leaf(kind, of, 1)
         keys = whole(values["groups"], 1, UNITS_MOST) * units
         delta = Fraction(decimal(values["delta"], "1e-15", "0.1")) * units
         return noise.times(keys)._replace(delta=(delta, delta), gaussian=None)
@@ -523,10 +536,20 @@ class Repricing:
         if depth + 1 > DEPTH_MOST or not isinstance(inner, dict) or inner.get("type") != "gaussian":
             raise Fault("price", "only a gaussian has a proven price on a Poisson sample")
         of = take(inner, "type noise_multiplier", "sampler")
+        _require_sampler("gaussian", of)
         rate = decimal(values["rate"], "1e-9", "1")
         noise = decimal(of["noise_multiplier"], "1e-3", "1e9")
         low, high = poisson_bounds(rate, noise)
         return Terms(low, high, 1, None, may_die=True)
+
+
+def _require_sampler(kind: str, values: Mapping[str, Any]) -> None:
+    """A sampler is named by a short text; one that is not Poisson's has no Poisson price (R28)."""
+    if "sampler" not in values:
+        return
+    named = matching(values["sampler"], _SAMPLER, "the name of a sampler").lower()
+    if kind == "poisson_sampled" and any(each in named for each in NOT_POISSON):
+        raise Fault("price", "a batch that was not drawn by Poisson is priced as if it were (R28)")
 
 
 def compare(found: Price, library: Sequence[Fraction | None], counted: int) -> None:
@@ -594,7 +617,10 @@ def leaf(kind: str, values: Mapping[str, Any], units: int) -> Terms:
     scale = None
     if kind in ("laplace", "discrete_laplace"):
         scale = Fraction(decimal(values["scale"], "1e-30", "1e30"))
-        loss = Fraction(decimal(values["sensitivity_l1"], "1e-30", "1e30")) * units / scale
+        moved = Fraction(decimal(values["sensitivity_l1"], "1e-30", "1e30"))
+        if kind == "discrete_laplace" and moved.denominator != 1:
+            raise Fault("price", "discrete noise covers a sensitivity that is whole, and no other")
+        loss = moved * units / scale
     else:
         loss = Fraction(decimal(values["epsilon"], "0", "1e4")) * units
     if loss > 2 * 10**4:
@@ -606,7 +632,8 @@ def leaf(kind: str, values: Mapping[str, Any], units: int) -> Terms:
         delta = (share, share)
         if units > 1:
             grown = share * (1 + Fraction(Decimal(str(values["epsilon"])).exp()))
-            delta = (grown, grown * (1 + Fraction(2, 10**40)))
+            # whatever runs is private with a delta of 1
+            delta = (min(grown, Fraction(1)), grown * (1 + Fraction(2, 10**40)))
     return Terms(curve, curve, 1, loss, delta)
 
 
@@ -644,11 +671,15 @@ def poisson_bounds(rate: Decimal, noise: Decimal) -> tuple[list[Fraction], list[
     """Bounds on the divergences of a Gaussian on a Poisson sample.
 
     Whole orders: the exact sum (Mironov, Talwar and Zhang 2019), in floats to 1e-10. Fractional
-    orders: (a-1) R(a) is convex, so it lies below its chord and above the lines of its neighbours.
+    orders: (a-1) R(a) is convex, so it lies below its chord and above the lines of its neighbours;
+    from below it is computed as an integral, or where the noise is too small for that by the one
+    term q^a e^((a^2-a)/(2 s^2)).
     """
+    line = [Fraction(order) / (2 * Fraction(noise) ** 2) for order in ORDERS]
     if rate == 1:
-        line = [Fraction(order) / (2 * Fraction(noise) ** 2) for order in ORDERS]
         return line, line
+    if float(rate) == 1.0:  # no float tells it from 1: below the line by less than 1e-10
+        return [value * (1 - Fraction(1, 10**10)) for value in line], line
     wanted = {1, 2, 3, *(n for order in ORDERS for n in (math.floor(order), math.ceil(order)))}
     wanted |= {math.floor(order) - 1 for order in ORDERS if order.denominator > 1}
     wanted |= {math.ceil(order) + 1 for order in ORDERS if order.denominator > 1}
@@ -662,7 +693,11 @@ def poisson_bounds(rate: Decimal, noise: Decimal) -> tuple[list[Fraction], list[
             most = ((m - a) * g[n] + (a - n) * g[m]) / (a - 1)
             before = g[n] + (a - n) * (g[n] - g[n - 1]) if n > 1 else 0.0
             after = g[m] - (m - a) * (g[m + 1] - g[m])
-            least = max(before, after, 0.0) / (a - 1)
+            if noise < LEAST_INTEGRATED:
+                inside = a * math.log(float(rate)) + a * (a - 1) / (2 * float(noise) ** 2)
+            else:
+                inside = _log_moment_between(float(rate), float(noise), a) * (1 - 1e-9)
+            least = max(before, after, inside, 0.0) / (a - 1)
         low.append(Fraction(least) * (1 - Fraction(1, 10**10)))
         # what the ledger adds to a fractional order for the errors of the series
         margin = Fraction(1, 2**38) if n < m else 0
@@ -688,6 +723,47 @@ def _log_moment(rate: float, noise: float, order: int) -> float:
     largest = max(logs)
     total = largest + math.log(math.fsum(math.exp(each - largest) for each in logs))
     return total if total > 700 else math.log1p(math.exp(total))
+
+
+def _log_moment_between(rate: float, noise: float, order: float) -> float:
+    """The log-moment ln A at an order that need not be whole, by the trapezoidal rule.
+
+    With u = q (e^((2x-1)/(2 s^2)) - 1) and x from N(0, s^2), A = E[(1+u)^a] and E[u] = 0, so A - 1
+    is E[(1+u)^a - 1 - a u], of which nothing is negative: nothing cancels. What is left out beyond
+    12 s, and the rule itself on this grid, are below 1e-15: 1 + u is nowhere 0 within pi s^2 of the
+    real line.
+    """
+    a, spread = order, 2 * noise * noise
+    step = min(noise / 4, noise * noise / 2)
+    logs = []
+    for k in range(math.ceil((a + 24 * noise) / step)):
+        x = k * step - 12 * noise
+        t = (2 * x - 1) / spread
+        if t > 1 and math.log(rate) + t > 1:
+            # ln(1 + u), without a power that no float holds
+            above = math.log(rate) + t + math.log1p((1 - rate) * math.exp(-t) / rate)
+            rest = (a - 1) * math.exp(-a * above) - a * math.exp((1 - a) * above)
+            excess = a * above + math.log1p(rest)
+        else:
+            u = rate * math.expm1(t)
+            value = _binomial_tail(u, a) if abs(u) < 0.01 else math.expm1(a * math.log1p(u)) - a * u
+            if value <= 0:
+                continue
+            excess = math.log(value)
+        logs.append(excess - x * x / spread)
+    largest = max(logs)
+    total = largest + math.log(math.fsum(math.exp(each - largest) for each in logs))
+    total += math.log(step / (noise * math.sqrt(2 * math.pi)))
+    return total if total > 700 else math.log1p(math.exp(total))
+
+
+def _binomial_tail(u: float, a: float) -> float:
+    """(1+u)^a - 1 - a u for a small u, by its series from the square on."""
+    term, total = a * u, 0.0
+    for k in range(2, 12):
+        term *= (a - k + 1) / k * u
+        total += term
+    return total
 
 
 # --- filters -----------------------------------------------------
@@ -1085,6 +1161,110 @@ def read_ranges(document: object) -> Ranges:
     return tuple(found)
 
 
+class Calendar(NamedTuple):
+    """Periods of so many days or months from local midnight of a first day on, for ever.
+
+    Where midnight is depends on a zone, whose rules differ from machine to machine and change. So
+    only what holds in every zone is asked: midnight lies within OFFSET_MOST of that of UTC, and a
+    clock is moved by CLOCK_CHANGE_MOST at the most.
+    """
+
+    days: int
+    months: int
+    first_day: date
+
+    def begins(self, index: int) -> datetime:
+        """Midnight of UTC on the first day of a period; the end of time beyond it."""
+        try:
+            if self.days:
+                day = self.first_day + timedelta(days=self.days * index)
+            else:
+                years, month = divmod(self.first_day.month - 1 + self.months * index, 12)
+                year = self.first_day.year + years
+                last = monthrange(year, month + 1)[1]
+                day = date(year, month + 1, min(self.first_day.day, last))
+        except (ValueError, OverflowError):
+            return datetime.max.replace(tzinfo=UTC)
+        return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+    def holds(self, starts_at: datetime, ends_at: datetime) -> bool:
+        """Whether this is one of its periods, in some zone."""
+        since = starts_at.date() - self.first_day
+        months = (starts_at.year - self.first_day.year) * 12 + starts_at.month
+        near = (
+            since.days // self.days if self.days else (months - self.first_day.month) // self.months
+        )
+        for index in range(max(0, near - 1), near + 3):
+            begins, ends = self.begins(index), self.begins(index + 1)
+            is_near = max(abs(begins - starts_at), abs(ends - ends_at)) <= OFFSET_MOST
+            if is_near and abs(ends - begins - (ends_at - starts_at)) <= CLOCK_CHANGE_MOST:
+                return True
+        return False
+
+
+OFFSET_MOST: Final = timedelta(hours=16)
+CLOCK_CHANGE_MOST: Final = timedelta(hours=3)
+PERIODS: Final[Mapping[str, tuple[int, int]]] = {
+    "day": (1, 0),
+    "week": (7, 0),
+    "month": (0, 1),
+    "quarter": (0, 3),
+    "year": (0, 12),
+}
+
+
+def read_calendar(document: object, others: str) -> Calendar:
+    """The calendar of a document that holds these other fields as well."""
+    facts = take(document, f"period time_zone first_day {others}")
+    period, day = facts["period"], matching(facts["first_day"], _DAY, "a day")
+    if period not in PERIODS:
+        raise Fault("form", "a period of no length that this verifier knows")
+    try:
+        return Calendar(*PERIODS[period], date.fromisoformat(day))
+    except ValueError as error:
+        raise Fault("form", f"{day} is no day") from error
+
+
+class Blocks(NamedTuple):
+    """The blocks of a dataset: so many, and where they are of time when each of them is over."""
+
+    most: int
+    calendar: Calendar | None = None
+    grace: timedelta = timedelta(0)
+
+    def require_closed(self, ranges: Ranges, at: datetime) -> None:
+        """A job is charged to blocks that are there and, with their grace, over (R8)."""
+        last = ranges[-1][1]
+        if last >= self.most:
+            raise Fault("charge", "a charge names a block that there will never be")
+        if self.calendar is None:
+            return
+        if self.calendar.begins(last + 1) + self.grace > at + OFFSET_MOST + SLACK:
+            raise Fault("charge", "a charge names a block that was not over, so nobody was in it")
+
+    def require_begun(self, ranges: Ranges, at: datetime) -> None:
+        """Earlier spend is charged to every block that has begun: its rows may lie in any (L3)."""
+        first, last = ranges[0]
+        is_whole = len(ranges) == 1 and first == 0 and last < self.most
+        if is_whole and last + 1 < self.most:
+            begins = None if self.calendar is None else self.calendar.begins(last + 1)
+            is_whole = begins is not None and begins > at - OFFSET_MOST - SLACK
+        if not is_whole:
+            raise Fault("charge", "earlier spend is missing in blocks that had begun")
+
+
+def read_blocks(document: object) -> Blocks:
+    """The blocks that the first entry of a budget names."""
+    if isinstance(document, dict) and document.get("kind") == "unit_hash":
+        fields = take(document, "kind count")
+        return Blocks(whole(fields["count"], 2, BLOCKS_MOST))
+    calendar = read_calendar(document, "kind column grace_days")
+    facts = take(document, "kind column grace_days period time_zone first_day")
+    if facts["kind"] != "time":
+        raise Fault("form", "blocks of a kind that this verifier does not know")
+    return Blocks(BLOCKS_MOST, calendar, timedelta(days=whole(facts["grace_days"], 0, 366)))
+
+
 class Holdings:
     """What each block holds, as stretches of equal blocks; without blocks it is one stretch."""
 
@@ -1201,6 +1381,7 @@ class Chain:
     at: str = ""
     hashes: bytearray = field(default_factory=bytearray)
     ids: set[str] = field(default_factory=set)
+    approvals: set[str] = field(default_factory=set)
     open: dict[str, Open] = field(default_factory=dict)
     used: set[tuple[str, ...]] = field(default_factory=set)
     # what spend on record makes the next entry be: its kind, and the approval that it names
@@ -1212,6 +1393,8 @@ class Chain:
     changes: list[tuple[int, str, str, Mapping[str, Any]]] = field(default_factory=list)
     states: list[tuple[str, str]] = field(default_factory=list)
     opened: Mapping[str, Any] = field(default_factory=dict)
+    calendar: Calendar | None = None
+    blocks: Blocks | None = None
     policy: Policy = field(init=False)
     held: Holdings = field(init=False)
 
@@ -1271,12 +1454,25 @@ class Chain:
         if (self.parent is None) != (self.kind == "lifetime"):
             raise Fault("tree", "a lifetime root has no parent, and every other budget has one")
         if self.kind in ("lifetime", "window"):
-            two_people(entry)
+            self._two_people(entry)
         self.policy = read_policy(facts.get("policy"))
+        if isinstance(self.policy, Plan) and self.kind != "allocation":
+            raise Fault("plan", f"a {self.kind} is a plan: no filter would bound what it holds")
+        self._read_calendars()
         if self.kind != "period":  # a period begins with the limit of its window, moved or not
             self.policy.check_new()
         self.held = Holdings()
         self._move_state("open", entry)
+
+    def _read_calendars(self) -> None:
+        """The calendar of a window, and the blocks of a dataset that is divided."""
+        facts = self.opened
+        if self.kind == "window":
+            self.calendar = read_calendar(facts.get("calendar"), "refresh_when")
+            if facts["calendar"]["refresh_when"] not in ("always", "new_data"):
+                raise Fault("form", "a window that is refreshed by no rule")
+        if facts.get("partition") is not None:
+            self.blocks = read_blocks(facts["partition"])
 
     def _reserve(self, entry: Entry) -> None:
         if self.state != "open":
@@ -1324,7 +1520,7 @@ class Chain:
         """
         if self.kind == "window":
             raise Fault("tree", "a window holds nothing itself; its periods do")
-        two_people(entry)
+        self._two_people(entry)
         approval, is_plan = str(entry.facts.get("approval")), isinstance(self.policy, Plan)
         if entry.parts == "[]" and entry.charge == ZERO_TEXT and self.kind == "lifetime":
             units: dict[str, int] = {}
@@ -1354,7 +1550,7 @@ class Chain:
 
     def _raise(self, entry: Entry) -> None:
         if self.kind != "allocation":
-            two_people(entry)
+            self._two_people(entry)
         old, new = self._moved(entry)
         if not (
             new.epsilon >= old.epsilon and (new.epsilon, new.delta) != (old.epsilon, old.delta)
@@ -1373,7 +1569,8 @@ class Chain:
             raise Fault("policy", "only allocations move a part of their limit to each other")
         old, new = self._moved(entry)
         amount = decimal(entry.facts.get("epsilon"), "1e-400", "1e4")
-        if new.delta != old.delta or abs(new.epsilon - old.epsilon) != amount:
+        moved = abs(Fraction(new.epsilon) - Fraction(old.epsilon))
+        if new.delta != old.delta or moved != Fraction(amount):
             raise Fault("policy", "a transfer moves another amount than it says")
         if new.epsilon < old.epsilon and not self._passes():
             raise Fault("limit", "the limit was lowered below what is committed and reserved (R5)")
@@ -1402,7 +1599,7 @@ class Chain:
     def _thaw(self, entry: Entry) -> None:
         self._require("frozen", "thawed")
         if self.kind != "allocation":
-            two_people(entry)
+            self._two_people(entry)
         if not self._passes():
             raise Fault("limit", "a budget was thawed that holds more than its limit")
         self._move_state("open", entry)
@@ -1421,6 +1618,23 @@ class Chain:
         if self.state != state:
             raise Fault("state", f"a budget that is {self.state} was {action}")
 
+    def _two_people(self, entry: Entry) -> None:
+        """Two people, and what they approved takes effect once: one change, once a budget (R19).
+
+        Spend on record is charged to many budgets, and a period moves with its window.
+        """
+        two_people(entry)
+        approval = entry.facts["approval"]
+        change = entry.kind, matching(entry.facts.get("change_sha256"), _SHA256, "a digest")
+        known = self.book.approved.setdefault(approval, change)
+        if self.kind != "period" and entry.kind != "opening":
+            is_first = self.book.approved_for.setdefault(approval, self.id) == self.id
+        else:
+            is_first = True
+        if known != change or not is_first or approval in self.approvals:
+            raise Fault("people", "what two people approved once was done twice")
+        self.approvals.add(approval)
+
     def _move_state(self, state: str, entry: Entry) -> None:
         self.state = state
         self.states.append((entry.at, state))
@@ -1433,11 +1647,16 @@ class Chain:
         if parts.same not in self.used:
             self.book.require_relation(self.dataset, parts)
             self.used.add(parts.same)
-        if ("blocks" in entry.facts) != (self.opened.get("partition") is not None):
+        if ("blocks" in entry.facts) != (self.blocks is not None):
             raise Fault("charge", "a charge names blocks where there are none, or names none")
-        if "blocks" not in entry.facts:
+        if self.blocks is None:
             return parts, None
-        return parts, read_ranges(entry.facts["blocks"])
+        ranges = read_ranges(entry.facts["blocks"])
+        if entry.kind == "reserved":
+            self.blocks.require_closed(ranges, moment(entry.at))
+        elif entry.kind == "opening":
+            self.blocks.require_begun(ranges, moment(entry.at))
+        return parts, ranges
 
     def _add(self, amount: Amount, ranges: Ranges | None, *, is_asked: bool) -> None:
         values = self.held.values
@@ -1470,8 +1689,9 @@ def two_people(entry: Entry) -> None:
     """The entry names who asked and who decided, and they are not the same (R19)."""
     facts = entry.facts
     people = [facts.get("requested_by"), facts.get("decided_by")]
-    named = all(isinstance(each, str) and each for each in (*people, facts.get("approval")))
-    if not named or people[0] == people[1] or entry.actor != people[1]:
+    named = (*people, facts.get("approval"))
+    are_ids = all(isinstance(each, str) and _UUID.fullmatch(each) for each in named)
+    if not are_ids or people[0] == people[1] or entry.actor != people[1]:
         raise Fault("people", f"an entry of kind {entry.kind} does not show two people")
 
 
@@ -1555,8 +1775,10 @@ class Book:
         self.reservations: dict[str, list[Record]] = {}
         self.openings: dict[str, list[OnRecord]] = {}
         self.transfers: dict[str, list[tuple[Chain, int, bool, Decimal]]] = {}
+        # by approval: the kind and the digest of what was approved, and the budget of a change
+        self.approved: dict[str, tuple[str, str]] = {}
+        self.approved_for: dict[str, str] = {}
         self.entries = 0
-        self.repriced: dict[str, int] = {}
         self._relations: dict[str, str] = {}
         self._parts: dict[str, Parts] = {}
         self._shared: dict[Any, Any] = {}
@@ -1757,6 +1979,12 @@ class Book:
             parent = self.chains[chain.parent]
             if parent.opened.get("partition") != chain.opened.get("partition"):
                 raise self._at(chain, 1, "tree", "a budget of other blocks than the one above it")
+            if isinstance(parent.policy, Plan):
+                raise self._at(chain, 1, "tree", "nothing lies below a plan")
+            closed = [since for since, state in parent.states if state == "closed"]
+            opened_at = moment(chain.states[0][0])
+            if chain.kind == "allocation" and closed and opened_at > moment(closed[0]) + SLACK:
+                raise self._at(chain, 1, "state", "an allocation below a budget that was closed")
             if parent.dataset != chain.dataset or parent.kind not in PARENTS[chain.kind]:
                 raise self._at(chain, 1, "tree", f"a {chain.kind} below a {parent.kind} is no tree")
             if chain.kind == "window":
@@ -1789,6 +2017,10 @@ class Book:
             overlaps = before is not None and facts["starts_at"] < before["ends_at"]
             if overlaps or facts["starts_at"] >= facts["ends_at"]:
                 raise self._at(window, seq, "tree", "two periods of a window overlap")
+            assert window.calendar is not None  # noqa: S101 - read with its first entry
+            if not window.calendar.holds(moment(facts["starts_at"]), moment(facts["ends_at"])):
+                words = "a period that the calendar of its window does not have (R9)"
+                raise self._at(window, seq, "tree", words)
             if period.opened["policy"] != policy:
                 raise self._at(period, 1, "policy", "a period of another limit than its window")
             before = facts
@@ -1804,7 +2036,7 @@ class Book:
             if not in_force:
                 continue
             _, period, facts = in_force[-1]
-            is_over = max(at, period.at) >= facts["ends_at"]
+            is_over = moment(at) + SLACK >= moment(facts["ends_at"])
             if not is_over and digest not in {each[2] for each in period.changes}:
                 raise self._at(window, seq, "policy", "the period in force did not move along")
 
@@ -1825,7 +2057,7 @@ class Book:
         by_dataset: dict[str, Record] = {}
         for record in plain.values():
             other = by_dataset.setdefault(record.chain.dataset, record)
-            if (record.same, record.ranges) != (other.same, other.ranges):
+            if (record.same, record.ranges) != (first.same, other.ranges):
                 raise self._of(record, "path", "a reservation is not the same in all its budgets")
             if (record.units, record.ended, record.posted) != (
                 first.units,
@@ -1897,7 +2129,8 @@ class Book:
         if whole_.ended is not None:
             before = map(operator.sub, whole_.units, first.units)
             total = tuple(map(operator.add, posted, before))
-            if whole_.ended == "posted" and total != whole_.posted:
+            # what was voided has started nothing, in no period either
+            if total != whole_.posted:
                 words = "the periods of a window do not add up to what was posted"
                 raise self._of(last, "path", words)
 
@@ -1906,8 +2139,7 @@ class Book:
         at, facts = moment(record.at), window.refreshed[record.chain.id][2]
         if at + SLACK < moment(facts["starts_at"]):
             raise self._of(record, "time", "something was reserved in a period that had not begun")
-        calendar = window.opened.get("calendar")
-        waits = not isinstance(calendar, dict) or calendar.get("refresh_when") != "always"
+        waits = window.opened["calendar"]["refresh_when"] == "new_data"
         if not waits and at > moment(facts["ends_at"]) + SLACK:
             raise self._of(record, "time", "something was reserved in a period that was over")
         for index, (since, state) in enumerate(window.states):

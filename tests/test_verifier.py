@@ -5,6 +5,7 @@ verifier may not refuse, and what the proof does not allow it has to refuse.
 """
 
 import ast
+import dataclasses
 import io
 import json
 import re
@@ -57,8 +58,11 @@ MECHANISMS: list[dict[str, Any]] = [
     {"type": "pure", "epsilon": "0.3"},
     {"type": "pure", "epsilon": "1e-15"},
     {"type": "pure", "epsilon": "5000"},
+    {"type": "pure", "epsilon": "1e-0006"},
     {"type": "approximate", "epsilon": "0.7", "delta": "1e-8"},
     {"type": "approximate", "epsilon": "0", "delta": "1e-3"},
+    {"type": "approximate", "epsilon": "400", "delta": "0.1"},
+    {"type": "approximate", "epsilon": "9999", "delta": "1e-15"},
     {"type": "zcdp", "rho": "0.02"},
     {"type": "zcdp", "rho": "0.02", "xi": "0.001"},
     {"type": "exponential", "epsilon": "0.4"},
@@ -67,6 +71,9 @@ MECHANISMS: list[dict[str, Any]] = [
     {"type": "tree_aggregation", "noise_multiplier": "6", "steps": 100},
     POISSON,
     {**POISSON, "rate": "1"},
+    {**POISSON, "rate": "0.99999999999999999999"},
+    {**POISSON, "rate": "0.9999999999996", "of": {"type": "gaussian", "noise_multiplier": "4e8"}},
+    {**POISSON, "rate": "0.5", "of": {"type": "gaussian", "noise_multiplier": "0.02"}},
     {**POISSON, "rate": "1e-9"},
     {**POISSON, "rate": "0.3", "of": {"type": "gaussian", "noise_multiplier": "0.4"}},
     {**POISSON, "rate": "0.0004", "of": {"type": "gaussian", "noise_multiplier": "11"}},
@@ -182,6 +189,33 @@ def test_a_price_that_is_a_millionth_off_is_found(mechanism: dict[str, Any], fac
     with pytest.raises(Fault) as fault:
         read(other)
     assert fault.value.code == "price"
+
+
+@pytest.mark.parametrize("noise", ["0.05", "0.4", "1.1", "30", "1e6"])
+@pytest.mark.parametrize("rate", ["1e-7", "0.004", "0.6", "0.9999"])
+def test_no_order_of_a_sampled_gaussian_is_priced_below_what_it_loses(
+    rate: str, noise: str
+) -> None:
+    """Between whole orders convexity alone leaves room: down to nothing at 1.5, a fifth at 2.5."""
+    q, s = float(rate), float(noise)
+    for whole in (2, 3, 5):
+        exact = verifier._log_moment(q, s, whole)
+        assert verifier._log_moment_between(q, s, float(whole)) == pytest.approx(exact, rel=1e-11)
+    of = {"type": "gaussian", "noise_multiplier": noise}
+    found = priced({"type": "poisson_sampled", "rate": rate, "of": of})
+    read(found)
+    ((count, vector),) = found.terms
+    for at, order in enumerate(map(float, verifier.ORDERS)):
+        if order > 5 or order.is_integer():
+            continue
+        lost = verifier._log_moment_between(q, s, order) / (order - 1)
+        assert vector[at] > lost * (1 - 1e-10)
+        if lost < 1e-10:
+            continue  # what R1 adds is more than all of it
+        cheaper = (*vector[:at], lost * 0.9999, *vector[at + 1 :])
+        other = dataclasses.replace(found, terms=((count, cheaper),))
+        with pytest.raises(Fault, match="below its mechanism's loss"):
+            read(other)
 
 
 @pytest.mark.parametrize(("epsilon", "delta"), LIMITS)
