@@ -12,7 +12,7 @@ its entry says from what to what.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any, Final, Literal, cast, get_args
 from uuid import UUID
 
@@ -22,7 +22,7 @@ from app.db.models import Approval, Budget
 from app.db.repositories import budgets as budget_rows
 from app.db.session import SessionMaker
 from app.domain.accounting.filters import Policy
-from app.domain.decimals import decimal_text, parse_decimal
+from app.domain.decimals import WIDEST_EXPONENT, decimal_text, parse_decimal
 from app.domain.errors import (
     InvalidParameter,
     LowerRefused,
@@ -208,9 +208,9 @@ def _change(
         amount = _given(request.epsilon, "/epsilon")
         if amount >= policy.limit.epsilon:
             raise InvalidParameter("/epsilon", "must be below the limit in force")
-        less = _lowered_to(policy, budget, policy.limit.epsilon - amount)
+        less = _lowered_to(policy, budget, _exactly(policy.limit.epsilon, amount.copy_negate()))
         other = policies.policy_of(sibling)
-        more = other.raised(other.limit.epsilon + amount)
+        more = other.raised(_exactly(other.limit.epsilon, amount))
         change |= {
             "epsilon": decimal_text(amount),
             "from": policy.limit.to_json(),
@@ -349,6 +349,21 @@ def _lowered(policy: Policy, budget: Budget, request: ChangeRequest) -> Policy:
 def _lowered_to(policy: Policy, budget: Budget, epsilon: Decimal) -> Policy:
     """A budget's policy with a lower epsilon, if all that it holds passes there, block by block."""
     return policy.lowered(epsilon, policies.held_at(budget, policy.at_level(epsilon)))
+
+
+def _exactly(epsilon: Decimal, moved: Decimal) -> Decimal:
+    """The limit of one side of a transfer: rounded, one would gain what the other did not give.
+
+    Raises:
+        InvalidParameter: the sum has more digits than the text of a limit.
+    """
+    with localcontext() as context:
+        context.prec = 3 * WIDEST_EXPONENT
+        total = epsilon + moved
+    try:
+        return parse_decimal(format(total, "f"), "/epsilon")
+    except InvalidParameter:
+        raise InvalidParameter("/epsilon", "with fewer digits: limits are exact") from None
 
 
 def _period(session: Session, budget: Budget, *, now: datetime) -> Budget | None:

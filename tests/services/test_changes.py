@@ -1,5 +1,6 @@
 """Changes of a budget: who may, what they write, and what no way around them reaches (L10, R5)."""
 
+import io
 import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -10,6 +11,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
+from app import verifier
 from app.db.models import Approval, AuditEvent, Budget
 from app.db.session import database_now, snapshot, transaction
 from app.domain.accounting.filters import policy_from_json
@@ -28,7 +30,7 @@ from app.domain.errors import (
     VersionMismatch,
 )
 from app.domain.privacy import Loss
-from app.services import approvals
+from app.services import approvals, export
 from tests.world import World
 
 PURE = {"type": "pure", "epsilon": "0.1"}
@@ -349,3 +351,21 @@ def test_every_limit_in_force_can_be_read_from_the_chain_alone(world: World) -> 
     assert limits == ["1", "2", "3", "1.5"]
     with snapshot(world.make_session) as session:
         assert session.get_one(Budget, root).policy["limit"]["epsilon"] == "1.5"
+
+
+def test_a_transfer_is_exact_to_the_last_digit_or_refused(world: World) -> None:
+    """A rounded sum would give one allocation what the other has kept (R1, R5)."""
+    root = world.open_root("pure/1", "90")
+    ours = world.open_allocation(root, "10.5")
+    theirs = world.open_allocation(root, "20")
+    moved = Decimal("0.12345678901234567890123456789")
+    world.change(ours, "transfer", to=theirs, epsilon=moved)
+    assert limit(world, ours) == "10.37654321098765432109876543211"
+    assert limit(world, theirs) == "20.12345678901234567890123456789"
+    raw = b"".join(export.lines(world.make_session))
+    assert verifier.verify(io.BytesIO(raw), None).fault is None
+    before = [world.budget(each).version for each in (ours, theirs)]
+    with pytest.raises(InvalidParameter) as refused:
+        world.change(ours, "transfer", to=theirs, epsilon=Decimal("1e-39"))
+    assert refused.value.pointer == "/epsilon"
+    assert [world.budget(each).version for each in (ours, theirs)] == before
