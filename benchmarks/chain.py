@@ -200,17 +200,18 @@ class Ledger:
             for _ in range(2):
                 epsilon = fitted(epsilon).consumed(scope.held).epsilon[:6].rstrip(".")
             scope.policy, scope.held = fitted(epsilon), Loss.zero()
-            root = list(chain.up())[-1]
+            root, decider = list(chain.up())[-1], self.uuid()
             facts = {
                 "policy": scope.policy.to_json(),
                 "dataset": datasets.setdefault(root.id, self.uuid()),
                 "kind": "lifetime" if chain.parent is None else "allocation",
                 "parent": None if chain.parent is None else chain.parent.id,
                 "approval": self.uuid(),
-                "requested_by": "one officer",
-                "decided_by": "another officer",
+                "change_sha256": "0" * 64,
+                "requested_by": self.uuid(),
+                "decided_by": decider,
             }
-            self.append(chain, "opened", Loss.zero(), facts=facts, actor="another officer")
+            self.append(chain, "opened", Loss.zero(), facts=facts, actor=decider)
 
     def append(self, chain: Chain, kind: EntryKind, charge: Loss, **said: Any) -> str:
         """One more entry; gives its id."""
