@@ -8,6 +8,8 @@ from typing import Self
 PREFIX = "EPSILON_"
 # Read by dev.py alone, before there is an environment to run this file in.
 SET_UP_VARIABLES = frozenset({"EPSILON_TORCH_FIND_LINKS"})
+# Connection strings of live sources, by the names that connections refer to: no settings.
+SOURCES = "EPSILON_SOURCE_"
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 TRUTHS = {"1": True, "true": True, "0": False, "false": False}
@@ -88,7 +90,9 @@ class Settings:
         kinds = {PREFIX + f.name.upper(): (f.name, f.type) for f in fields(cls)}
         values: dict[str, str | int | bool | Path] = {}
         for variable, text in environment.items():
-            if not variable.startswith(PREFIX) or variable in SET_UP_VARIABLES or not text:
+            if not variable.startswith(PREFIX) or variable.startswith(SOURCES) or not text:
+                continue
+            if variable in SET_UP_VARIABLES:
                 continue
             if variable not in kinds:
                 raise SettingRefused(f"{variable} is not a setting; known: {', '.join(kinds)}")

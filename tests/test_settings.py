@@ -50,3 +50,11 @@ def test_a_value_that_cannot_be_read_is_refused_by_the_variables_name(
 ) -> None:
     with pytest.raises(SettingRefused, match=variable):
         Settings.from_environment({variable: text})
+
+
+def test_connection_strings_of_sources_are_no_settings_and_reach_no_child() -> None:
+    settings = Settings.from_environment({"EPSILON_SOURCE_CLINIC": "postgresql://secret"})
+    assert "secret" not in repr(settings)
+    assert not any("SOURCE" in variable for variable in settings.to_environment())
+    with pytest.raises(SettingRefused):
+        Settings.from_environment({"EPSILON_SOURCES": "1"})

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Literal, cast
 from uuid import UUID
 
 from sqlalchemy import select
@@ -39,6 +39,7 @@ from workers.engines.api import (
     EngineRefused,
     Input,
     JobCancelled,
+    LiveTable,
     ReservedPart,
     RowsFile,
     Work,
@@ -180,6 +181,8 @@ def _input(session: Session, dataset_id: UUID, version: int, blocks: object = "a
     row = session.get_one(DatasetRow, dataset_id)
     stored = session.get_one(DatasetVersion, (dataset_id, version))
     dataset = dataset_from_json(row.document, id=str(row.id))
+    if stored.format == "table":
+        return Input(dataset, version, None, live=_live(session, stored))
     file = _file(session, stored)
     if dataset.blocks is None:
         return Input(dataset, version, file)
@@ -220,6 +223,14 @@ def _file(session: Session, stored: DatasetVersion) -> Path:
         return resolve_source(Path(connection.root), stored.path)
     except DomainError:
         raise SourceUnavailable from None
+
+
+def _live(session: Session, stored: DatasetVersion) -> LiveTable:
+    connection = session.get_one(Connection, stored.connection_id)
+    if connection.kind not in ("sqlite", "postgresql"):
+        raise SourceUnavailable
+    kind = cast(Literal["sqlite", "postgresql"], connection.kind)
+    return LiveTable(kind, connection.root, stored.path)
 
 
 def _format(stored: DatasetVersion) -> SourceFormat:

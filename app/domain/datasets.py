@@ -44,7 +44,7 @@ __all__ = [
 
 Access = Literal["private", "public"]
 Relation = Literal["add_remove", "replace_one", "zero_out"]
-SourceFormat = Literal["parquet", "csv"]
+SourceFormat = Literal["parquet", "csv", "table"]
 
 UnitKind = Literal["record", "user", "user_period"]
 
@@ -75,7 +75,7 @@ class UnitOfPrivacy:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where the rows lie: an admin-made connection and a path below its root."""
+    """Where the rows lie: an admin-made connection and a path below its root, or a live table."""
 
     connection: str
     path: str

@@ -1,4 +1,8 @@
-"""Connections: the only doors to files. An admin opens a folder; datasets name paths below it."""
+"""Connections: the only doors to rows, opened by an admin.
+
+Datasets name paths below a folder, or tables of a database. Of a database's secret only its name is
+kept: `app.domain.connections`.
+"""
 
 import re
 from datetime import datetime
@@ -11,7 +15,8 @@ from sqlalchemy.orm import Session
 
 from app.db.models.dataset import Connection
 from app.db.session import SessionMaker, snapshot
-from app.domain.documents import read_choice, read_text
+from app.domain.connections import ConnectionKind, parse_kind, parse_reference
+from app.domain.documents import read_text
 from app.domain.errors import AlreadyExists, InvalidParameter
 from app.services import audit
 from app.services.access import Caller, require_role
@@ -29,17 +34,17 @@ class Connections:
     def create(
         self, caller: Caller, *, name: str, kind: str, root: str, keyed: Keyed
     ) -> dict[str, Any]:
-        """Open a folder to the service.
+        """Open a folder or a database to the service.
 
         Raises:
             AlreadyExists: the name is taken.
-            InvalidParameter: not a folder that exists, or one that holds the whole machine.
+            InvalidParameter: not a folder or file that exists, a folder that holds the whole
+                machine, or no reference to a connection string.
         """
         require_role(caller, "admin", action="make connections")
         if NAME_PATTERN.fullmatch(name) is None:
             raise InvalidParameter("/name", "1 to 63 of a-z, 0-9, _ and -, no sign at the front")
-        read_choice(kind, "/kind", ("folder",))
-        folder = _read_root(root)
+        place = _read_place(parse_kind(kind), root)
 
         def decide(session: Session, now: datetime) -> dict[str, Any]:
             if session.scalar(select(Connection.id).where(Connection.name == name)) is not None:
@@ -48,7 +53,7 @@ class Connections:
                 id=uuid4(),
                 name=name,
                 kind=kind,
-                root=str(folder),
+                root=place,
                 created_by=caller.principal_id,
                 created_at=now,
             )
@@ -84,6 +89,24 @@ def connection_document(row: Connection, *, with_root: bool) -> dict[str, Any]:
         "created_at": row.created_at.isoformat(),
     }
     return {**document, "root": row.root} if with_root else document
+
+
+def _read_place(kind: ConnectionKind, root: str) -> str:
+    if kind == "postgresql":
+        return parse_reference(root)
+    return str(_read_root(root) if kind == "folder" else _read_file(root))
+
+
+def _read_file(root: str) -> Path:
+    file = Path(read_text(root, "/root", most=1000))
+    try:
+        real = file.resolve(strict=True)
+        is_there = file.is_absolute() and real.is_file() and len(str(real)) <= 1000
+    except (OSError, RuntimeError, ValueError):
+        is_there = False
+    if not is_there:
+        raise InvalidParameter("/root", "the absolute path of a file that exists is expected")
+    return real
 
 
 def _read_root(root: str) -> Path:

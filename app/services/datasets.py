@@ -30,7 +30,7 @@ from app.services.closing import NOTHING_STATED, VersionFacts
 from app.services.idempotency import Keyed, decide_once
 from app.services.proposals import PENDING_MOST
 from app.services.registrations import DatasetRequest, connection_named
-from app.services.sources import forbid_registrations, resolve_source
+from app.services.sources import forbid_registrations, resolve_place
 from app.services.states import write_state
 
 RETIRED = "the dataset was retired"
@@ -105,9 +105,9 @@ class Datasets:
             name = row.document["source"]["connection"]
             source = parse_source({"connection": name, "path": path, "format": format}, "")
             connection = connection_named(session, name)
-            file = resolve_source(connection.root, source.path, "/path")
+            place = resolve_place(connection, source, "", path="/path")
             dataset = dataset_from_json(row.document, id=str(row.id))
-            registrations.require_place_of_version(session, row, dataset, file)
+            registrations.require_place_of_version(session, row, dataset, place)
             row.latest_version += 1
             row.version += 1
             version = registrations.add_version(

@@ -9,7 +9,6 @@ its rows public. `continues` names the dataset whose people these are: its next 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -35,11 +34,12 @@ from app.services.idempotency import Keyed, decide_once
 from app.services.sources import (
     WITHDRAWN,
     Likeness,
+    Place,
     forbid_registrations,
     likenesses,
     location_sha256,
     require_new_place,
-    resolve_source,
+    resolve_place,
     source_fingerprint,
 )
 
@@ -108,16 +108,16 @@ def register(
     def decide(session: Session, now: datetime) -> dict[str, Any]:
         forbid_registrations(session)
         connection = connection_named(session, dataset.source.connection)
-        file = resolve_source(connection.root, dataset.source.path)
+        place = resolve_place(connection, dataset.source)
         if request.continues is not None:
             target = UUID(request.continues)
-            return _continue(session, caller, request, target, dataset, connection, file, now=now)
+            return _continue(session, caller, request, target, dataset, connection, place, now=now)
         if session.scalar(select(DatasetRow.id).where(DatasetRow.name == dataset.name)):
             raise AlreadyExists(kind="dataset", name=dataset.name)
         if dataset.access == "public":
-            require_new_place(session, file)
-        known = likenesses(session, dataset, file)
-        row = _add(session, caller, request, dataset, connection, file, known, now=now)
+            require_new_place(session, place)
+        known = likenesses(session, dataset, place)
+        row = _add(session, caller, request, dataset, connection, place, known, now=now)
         if not known:
             return _document(row)
         return _propose(session, caller, row, known, now=now, most=pending_most)
@@ -179,6 +179,8 @@ def add_version(
     has_texts = any(column.type == "string" for column in dataset.columns)
     if source.format == "csv" and has_texts and not stated.no_line_breaks_in_texts:
         raise InvalidParameter("/no_line_breaks_in_texts", NOT_WHOLE_LINES)
+    if source.format == "table":
+        _require_live(dataset, stated)
     require_new_rows(session, row, dataset, source, stated.sha256)
     version = DatasetVersion(
         dataset_id=row.id,
@@ -197,8 +199,16 @@ def add_version(
     return version
 
 
+def _require_live(dataset: Dataset, stated: VersionFacts) -> None:
+    """A live table is what it is when a job reads it; nothing can be said of a version of it."""
+    if dataset.blocks is not None:
+        raise InvalidParameter("/blocks", "the rows of blocks come in files, not in a live table")
+    if stated.sha256 is not None:
+        raise InvalidParameter("/sha256", "a live table has no content to name")
+
+
 def require_place_of_version(
-    session: Session, row: DatasetRow, dataset: Dataset, file: Path
+    session: Session, row: DatasetRow, dataset: Dataset, place: Place
 ) -> None:
     """Refuse a file that another dataset has; with time blocks, also one that a version has.
 
@@ -208,7 +218,7 @@ def require_place_of_version(
         SourceAlreadyRegistered: the location is known.
     """
     is_its_own = isinstance(dataset.blocks, TimeBlocks)
-    require_new_place(session, file, but_of=None if is_its_own else row.id)
+    require_new_place(session, place, but_of=None if is_its_own else row.id)
 
 
 def record(
@@ -246,7 +256,7 @@ def _continue(
     target_id: UUID,
     dataset: Dataset,
     connection: Connection,
-    file: Path,
+    place: Place,
     *,
     now: datetime,
 ) -> dict[str, Any]:
@@ -259,7 +269,7 @@ def _continue(
     for key in LASTING:
         if declared.get(key) != row.document.get(key):
             raise InvalidParameter(f"/{key}", "must be that of the dataset that is continued")
-    require_place_of_version(session, row, dataset, file)
+    require_place_of_version(session, row, dataset, place)
     row.latest_version += 1
     row.version += 1
     add_version(session, row, connection, dataset.source, caller, now, request.version)
@@ -276,12 +286,12 @@ def _add(
     request: DatasetRequest,
     dataset: Dataset,
     connection: Connection,
-    file: Path,
+    place: Place,
     known: list[Likeness],
     *,
     now: datetime,
 ) -> DatasetRow:
-    location = location_sha256(file)
+    location = location_sha256(place.location)
     row = DatasetRow(
         id=uuid4(),
         name=dataset.name,

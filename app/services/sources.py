@@ -15,7 +15,8 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from app.db.models.dataset import Connection, DatasetRow, DatasetVersion
-from app.domain.datasets import Column, Dataset, dataset_from_json, schema_digest
+from app.domain.connections import require_fitting
+from app.domain.datasets import Column, Dataset, Source, dataset_from_json, schema_digest
 from app.domain.errors import InvalidParameter, SourceAlreadyRegistered
 
 # One reason for every path that is not served, so that it tells nothing of what else is there.
@@ -48,9 +49,46 @@ def resolve_source(connection_root: str | Path, path: str, pointer: str = "/sour
     return file
 
 
-def location_sha256(file: Path) -> str:
-    """The name of a location: SHA-256 over its real path."""
-    return sha256(str(file).encode("utf-8", "surrogateescape")).hexdigest()
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where rows lie.
+
+    location: a file's real path, or the database and the table.
+    file: of a folder; None of a live table.
+    """
+
+    location: str
+    file: Path | None
+
+
+def resolve_place(
+    connection: Connection, source: Source, pointer: str = "/source", *, path: str | None = None
+) -> Place:
+    """The place behind what a dataset names of a connection; asks no database.
+
+    A table is located by the secret's name: two names of one database are two places here, which
+    the likeness of schemas and unit columns is there for (R18).
+
+    Args:
+        connection: a folder or a database.
+        source: what is named.
+        pointer: to the source in the request.
+        path: the pointer to its path, where that is not below the source's.
+
+    Raises:
+        InvalidParameter: a path that is not served, or one of the other kind.
+    """
+    require_fitting(connection.kind, source.format, source.path, pointer)
+    if connection.kind == "folder":
+        at = f"{pointer}/path" if path is None else path
+        file = resolve_source(connection.root, source.path, at)
+        return Place(str(file), file)
+    return Place(f"{connection.kind}:{connection.root}:{source.path}", None)
+
+
+def location_sha256(location: Path | str) -> str:
+    """The name of a location: SHA-256 over its real path, or over the database and the table."""
+    return sha256(str(location).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def source_fingerprint(location: str, columns: Sequence[Column]) -> str:
@@ -81,19 +119,19 @@ class Likeness:
         return {"dataset_id": str(self.dataset_id), "by": list(self.by)}
 
 
-def require_new_place(session: Session, file: Path, *, but_of: UUID | None = None) -> None:
-    """Refuse a file that any version of any dataset names, through whatever path or link.
+def require_new_place(session: Session, place: Place, *, but_of: UUID | None = None) -> None:
+    """Refuse a place that any version of any dataset names, through whatever path or link.
 
     but_of: the dataset that may name it again, since new rows may replace old ones in place.
 
     Raises:
         SourceAlreadyRegistered: the location is known (R18).
     """
-    if _datasets_at(session, file) - {but_of}:
+    if _datasets_at(session, place) - {but_of}:
         raise SourceAlreadyRegistered(reason="a dataset with this location is registered")
 
 
-def likenesses(session: Session, dataset: Dataset, file: Path) -> list[Likeness]:
+def likenesses(session: Session, dataset: Dataset, place: Place) -> list[Likeness]:
     """The datasets whose people may be those of a new one, oldest first (R18).
 
     Same location, or the same schema or a column of one that names the users of the other, whether
@@ -105,7 +143,7 @@ def likenesses(session: Session, dataset: Dataset, file: Path) -> list[Likeness]
         SourceAlreadyRegistered: one of them has the same location and the same schema.
     """
     digest = schema_digest(dataset.columns)
-    located = _datasets_at(session, file)
+    located = _datasets_at(session, place)
     rows = session.scalars(
         select(DatasetRow)
         .where(DatasetRow.source_fingerprint.not_like(f"{WITHDRAWN}%"))
@@ -130,15 +168,21 @@ def likenesses(session: Session, dataset: Dataset, file: Path) -> list[Likeness]
     return found
 
 
-def _datasets_at(session: Session, file: Path) -> set[UUID]:
-    """The datasets one of whose versions names this file."""
-    known = session.execute(
-        select(DatasetVersion.dataset_id, DatasetVersion.path, Connection.root).join(
-            Connection, Connection.id == DatasetVersion.connection_id
-        )
-    )
-    found = {id_ for id_, path, root in known if _is_same(file, Path(root) / path)}
-    located = select(DatasetRow.id).where(DatasetRow.location_sha256 == location_sha256(file))
+def _datasets_at(session: Session, place: Place) -> set[UUID]:
+    """The datasets one of whose versions names this place."""
+    named = select(
+        DatasetVersion.dataset_id, DatasetVersion.path, Connection.root, Connection.kind
+    ).join(Connection, Connection.id == DatasetVersion.connection_id)
+    found = set()
+    for id_, path, root, kind in session.execute(named):
+        if kind != "folder":
+            is_here = f"{kind}:{root}:{path}" == place.location
+        else:
+            is_here = place.file is not None and _is_same(place.file, Path(root) / path)
+        if is_here:
+            found.add(id_)
+    digest = location_sha256(place.location)
+    located = select(DatasetRow.id).where(DatasetRow.location_sha256 == digest)
     return found.union(session.scalars(located))
 
 

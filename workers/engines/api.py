@@ -8,7 +8,7 @@ for them (L2, L6), and gives back a result that holds released values only.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 from uuid import UUID
 
 from app.domain.datasets import Dataset, SourceFormat
@@ -64,8 +64,21 @@ class ChosenBlocks:
 
 
 @dataclass(frozen=True, slots=True)
+class LiveTable:
+    """A table of a database that others run.
+
+    root: the database's file, or the reference to its connection string; never a secret.
+    name: `table` or `schema.table`, plain lower-case names.
+    """
+
+    kind: Literal["sqlite", "postgresql"]
+    root: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Input:
-    """One dataset version of a job and the file that holds its rows.
+    """One dataset version of a job and what holds its rows: a file, or a live table.
 
     blocks: of a dataset with blocks, those of the job; rows of others are not read (R8). The
     dataset's nominal size is theirs then (R17).
@@ -73,12 +86,15 @@ class Input:
 
     dataset: Dataset
     version: int
-    file: Path
+    file: Path | None
     blocks: ChosenBlocks | None = None
+    live: LiveTable | None = None
 
     @property
     def files(self) -> tuple[RowsFile, ...]:
         """The files that are read."""
+        if self.file is None:
+            return ()
         if self.blocks is None:
             return (RowsFile(self.file, self.dataset.source.format),)
         return self.blocks.files

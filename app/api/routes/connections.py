@@ -1,4 +1,4 @@
-"""Connections: an admin opens folders."""
+"""Connections: an admin opens folders and databases."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ def create_connection(
     services: ServicesDep,
     response: Response,
 ) -> dict[str, Any]:
-    """Open a folder to the service. Datasets name files below it and nothing else."""
+    """Open a folder or a database. Datasets name its files or tables and nothing else."""
     document = services.connections.create(
         caller, name=body.name, kind=body.kind, root=body.root, keyed=keyed
     )

@@ -17,12 +17,13 @@ from app.api.wire import (
     WireRequest,
     Words,
 )
+from app.domain.connections import ConnectionKind
 from app.domain.datasets import UnitKind
 from app.domain.partitions import BLOCKS_MOST, GRACE_DAYS_MOST
 from app.services.closing import VersionFacts
 from app.services.registrations import DatasetRequest
 
-Format = Literal["parquet", "csv"]
+Format = Literal["parquet", "csv", "table"]
 Path = Annotated[str, StringConstraints(pattern=r"^[^\x00]+$", min_length=1, max_length=1000)]
 ConnectionName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 KeyValue = Annotated[str, StringConstraints(max_length=256)] | bool | int
@@ -43,10 +44,14 @@ DateText = Annotated[
 
 
 class ConnectionCreate(WireRequest):
-    """A folder that datasets may name files of."""
+    """A folder that datasets may name files of, or a database that they may name tables of.
+
+    `root` is the folder or the file of an SQLite database, or, of PostgreSQL, where a worker finds
+    the connection string: `env:EPSILON_SOURCE_NAME` or `file:/absolute/path`, never itself.
+    """
 
     name: ConnectionName
-    kind: Literal["folder"]
+    kind: ConnectionKind
     root: Path
 
 
@@ -67,7 +72,7 @@ class ConnectionList(WireAnswer):
 
 
 class SourceWrite(WireRequest):
-    """A file below the root of a connection."""
+    """A file below the root of a connection, or a table of its database."""
 
     connection: ConnectionName
     path: Path

@@ -11,10 +11,13 @@ from app.db.models.base import Base, JsonText, UtcDateTime
 
 
 class Connection(Base):
-    """An admin-made door to files. A dataset names a path below its root and nothing else."""
+    """An admin-made door. A dataset names a path below its root, or a table, and nothing else.
+
+    root: a folder, a database's file, or where a worker finds a connection string; never a secret.
+    """
 
     __tablename__ = "connections"
-    __table_args__ = (CheckConstraint("kind IN ('folder')", name="kind"),)
+    __table_args__ = (CheckConstraint("kind IN ('folder', 'sqlite', 'postgresql')", name="kind"),)
 
     id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
     name: Mapped[str] = mapped_column(String(63), unique=True)

@@ -1,6 +1,6 @@
 """The bounded table: exact integers per group, as the database gives them. Never released."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -16,8 +16,9 @@ from app.domain.queries.joins import joined
 from app.domain.queries.planning import TOTAL_MOST, QueryPlan
 from app.domain.queries.quantities import KeyBins, Spread
 from app.domain.queries.spec import Bins, PrivateKeys, PublicKeys
-from workers.engines.api import Input, Work
+from workers.engines.api import EngineRefused, Input, LiveTable, Work
 from workers.engines.query.bounding import bounding_query, spread_query
+from workers.engines.query.live import DIALECTS, Row, check_live, open_live, over_live
 from workers.engines.query.slices import (
     Slice,
     SliceKind,
@@ -59,16 +60,16 @@ class Statements:
     totals: str | None
     spreads: tuple[str, ...]
 
-    def run(
-        self, connection: duckdb.DuckDBPyConnection, plan: QueryPlan, values: Mapping[str, Any]
-    ) -> BoundedTable:
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """All of them."""
+        return (() if self.totals is None else (self.totals,)) + self.spreads
+
+    def run(self, rows_of: Callable[[str], list[Row]], plan: QueryPlan) -> BoundedTable:
         """The integers of the rows that are attached, or of one slice of them."""
         keys = len(plan.spec.group_by)
-        given = dict(values) or None
-        totals = []
-        if self.totals is not None:
-            totals = connection.execute(self.totals, given).fetchall()
-        weights = [connection.execute(text, given).fetchall() for text in self.spreads]
+        totals = [] if self.totals is None else rows_of(self.totals)
+        weights = [rows_of(text) for text in self.spreads]
         return BoundedTable(
             {tuple(row[:keys]): tuple(map(int, row[keys:])) for row in totals},
             tuple(
@@ -91,7 +92,14 @@ class Prepared:
 
 
 def prepare_table(plan: QueryPlan, work: Work, *, memory_limit: str) -> Prepared:
-    """The statements of a job, for the database inside the worker; opens no file."""
+    """The statements of a job; opens no file, and of a live database the catalog alone.
+
+    Raises:
+        EngineRefused: a live table, and something that its database cannot do.
+    """
+    live = work.inputs[0].live
+    if live is not None or any(each.live is not None for each in other_inputs(work).values()):
+        return _prepare_live(plan, work, live)
     slicing = slicing_of(plan, work.inputs[0].dataset, memory_limit)
     kinds: list[SliceKind | None] = [None] if slicing is None else ["hash"]
     if slicing is not None and _may_be_sorted(plan, work):
@@ -124,6 +132,10 @@ def bounded_table(
     """
     if prepared is None:
         prepared = prepare_table(plan, work, memory_limit=memory_limit)
+    live = work.inputs[0].live
+    if live is not None:
+        with open_live(live) as database:
+            return prepared.statements[None].run(database.run, plan)
     slicing = prepared.slicing
     lanes = 1 if slicing is None or _has_lines(work) else threads
     share = f"{limit_bytes(memory_limit) // lanes // 2**20}MiB"
@@ -140,7 +152,7 @@ def bounded_table(
             for lane in range(lanes)
         ]
         if slicing is None:
-            return prepared.statements[None].run(connections[0], plan, {})
+            return prepared.statements[None].run(_asked(connections[0]), plan)
         slices = None
         if "range" in prepared.statements and plan.unit_column is not None:
             slices = range_slices(connections[0], plan.unit_column, slicing)
@@ -164,10 +176,18 @@ def _in_lanes(
                 each = next(waiting, None)
             if each is None:
                 return done
-            done.append(prepared.statements[each.kind].run(connection, plan, each.values))
+            asked = _asked(connection, each.values)
+            done.append(prepared.statements[each.kind].run(asked, plan))
 
     with ThreadPoolExecutor(len(connections)) as lanes:
         return [table for done in lanes.map(work_off, connections) for table in done]
+
+
+def _asked(
+    connection: duckdb.DuckDBPyConnection, values: Mapping[str, Any] | None = None
+) -> Callable[[str], list[Row]]:
+    given = None if values is None else dict(values)
+    return lambda text: connection.execute(text, given).fetchall()
 
 
 def _added_up(tables: Sequence[BoundedTable]) -> BoundedTable:
@@ -214,6 +234,26 @@ def _statements(plan: QueryPlan, work: Work, slices: SliceKind | None) -> Statem
         totals = bounding_query(plan, dataset, salt, slices=slices).sql(dialect="duckdb")
     spreads = [spread_query(plan, each, dataset, salt, slices=slices) for each in plan.spreads]
     return Statements(totals, tuple(spread.sql(dialect="duckdb") for spread in spreads))
+
+
+def _prepare_live(plan: QueryPlan, work: Work, live: LiveTable | None) -> Prepared:
+    source = work.inputs[0]
+    if live is None or plan.spec.joins or source.blocks is not None:
+        raise EngineRefused("a live table is queried by itself: no joins and no blocks")
+    dialect, salt = DIALECTS[live.kind], work.salt
+    names = names_used(plan, None)
+    columns = [column for column in source.dataset.columns if column.name in names]
+    totals = None
+    if plan.noisy:
+        query = bounding_query(plan, source.dataset, salt, dialect)
+        totals = over_live(query, live, columns, dialect)
+    spreads = tuple(
+        over_live(spread_query(plan, each, source.dataset, salt, dialect), live, columns, dialect)
+        for each in plan.spreads
+    )
+    statements = Statements(totals, spreads)
+    check_live(live, columns, statements.texts)
+    return Prepared(None, {None: statements})
 
 
 def _may_be_sorted(plan: QueryPlan, work: Work) -> bool:

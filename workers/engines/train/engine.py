@@ -63,7 +63,7 @@ class TrainingEngine:
         reserved = [(part.mechanism, part.max_units) for part in work.parts]
         if reserved != [(part.mechanism, part.max_units) for part in asked]:
             raise EngineRefused("the reservation does not cover what this spec runs")
-        if not private.file.is_file():
+        if private.file is None or not private.file.is_file():
             raise EngineRefused("the dataset version has no file")
         for part in private.files:
             check_file(part.file)
@@ -183,7 +183,7 @@ def _read_evaluation(spec: TrainSpec, dataset: Dataset, work: Work) -> Table | N
     if spec.evaluation is None:
         return None
     public: Input = work.public[spec.evaluation.dataset_id]
-    if not public.file.is_file():
+    if public.file is None or not public.file.is_file():
         raise EngineRefused("the evaluation set has no file")
     features, label = _columns(spec, dataset)
     try:

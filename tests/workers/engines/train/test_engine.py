@@ -144,6 +144,7 @@ def ledger(monkeypatch: pytest.MonkeyPatch) -> _Ledger:
     found = _Ledger()
 
     def logged(source: Input, *args: Any, **kwargs: Any) -> Any:
+        assert source.file is not None
         found.log.append(("read", source.file.name))
         return read_table(source, *args, **kwargs)
 
