@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID, uuid4
 
-from sqlalchemy import exists, select
+from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session
 
 from app.db.models import Budget, DatasetVersion, Reservation
@@ -56,7 +56,7 @@ def period_due(session: Session, window: Budget, *, now: datetime) -> Budget:
         raise ScopeClosed(scope_of(window), NOT_BEGUN)
     if latest is not None and _still_in_force(session, window, latest, span):
         return latest
-    return _draft(window, span, now=now)
+    return _draft(session, window, span, now=now)
 
 
 def open_period(session: Session, window: Budget, period: Budget, *, now: datetime) -> None:
@@ -204,7 +204,14 @@ def _still_in_force(session: Session, window: Budget, latest: Budget, span: Span
     return waits and not _has_new_data(session, latest)
 
 
-def _draft(window: Budget, span: Span, *, now: datetime) -> Budget:
+def _draft(session: Session, window: Budget, span: Span, *, now: datetime) -> Budget:
+    # an admission may have waited since it read the time, and data that came meanwhile is seen
+    # here: it opens this period and not the one after it too
+    data_at = session.scalar(
+        select(func.max(DatasetVersion.created_at)).where(
+            DatasetVersion.dataset_id == window.dataset_id
+        )
+    )
     return Budget(
         id=uuid4(),
         dataset_id=window.dataset_id,
@@ -228,7 +235,7 @@ def _draft(window: Budget, span: Span, *, now: datetime) -> Budget:
         head_hash=GENESIS_HASH,
         last_entry_at=None,
         created_by=window.created_by,
-        created_at=now,
+        created_at=now if data_at is None else max(now, data_at),
         opened_at=now,
     )
 

@@ -95,6 +95,22 @@ def open_window(
     return UUID(proposed["id"])
 
 
+def add_version(world: World, number: int, *, at: datetime) -> None:
+    with transaction(world.make_session) as session:
+        first = session.get_one(DatasetVersion, (world.dataset_id, 1))
+        session.add(
+            DatasetVersion(
+                dataset_id=first.dataset_id,
+                version=number,
+                connection_id=first.connection_id,
+                path=first.path,
+                format=first.format,
+                created_by=first.created_by,
+                created_at=at,
+            )
+        )
+
+
 def periods(world: World, window: UUID) -> list[Budget]:
     with snapshot(world.make_session) as session:
         found = list(
@@ -225,21 +241,29 @@ def test_a_window_that_waits_for_new_data_opens_no_period_by_the_calendar_alone(
     clock.move(days=60)
     with pytest.raises(BudgetExceeded):
         world.reserve(root, PURE, 1)
-    with transaction(world.make_session) as session:
-        first = session.get_one(DatasetVersion, (world.dataset_id, 1))
-        session.add(
-            DatasetVersion(
-                dataset_id=first.dataset_id,
-                version=2,
-                connection_id=first.connection_id,
-                path=first.path,
-                format=first.format,
-                created_by=first.created_by,
-                created_at=clock.at,
-            )
-        )
+    add_version(world, 2, at=clock.at)
     world.reserve(root, PURE, 2)
     assert len(periods(world, window)) == 2
+
+
+def test_new_data_refreshes_a_window_once_though_it_came_as_an_admission_waited(
+    world: World, clock: Clock
+) -> None:
+    root = world.open_root()
+    window = open_window(world, root, "0.02", refresh="new_data")
+    world.reserve(root, PURE, 2)
+    clock.move(days=60)
+    # an admission reads its time, then waits for its locks, and sees what came meanwhile
+    add_version(world, 2, at=clock.at + timedelta(seconds=3))
+    world.reserve(root, PURE, 2)
+    assert len(periods(world, window)) == 2
+    clock.move(days=60)
+    with pytest.raises(BudgetExceeded):
+        world.reserve(root, PURE, 1)
+    assert len(periods(world, window)) == 2
+    add_version(world, 3, at=clock.at)
+    world.reserve(root, PURE, 2)
+    assert world.verified()
 
 
 def test_a_frozen_window_lets_nothing_start_and_lifts_no_limit(world: World, clock: Clock) -> None:
