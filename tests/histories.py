@@ -230,10 +230,11 @@ class History:
         if claim is None:
             return
         with transaction(self.world.make_session) as session:
-            if self.draw.random() < 0.8:
+            is_started = self.draw.random() < 0.8
+            if is_started:
                 settlement.start(session, claim, 0, 1, now=self.now)
         with transaction(self.world.make_session) as session:
-            if self.draw.random() < 0.2:
+            if self.draw.random() < 0.2 or not is_started:
                 settlement.fail(session, claim, "some-failure", now=self.now)
             else:
                 settlement.post(session, claim, document={}, artifacts=[], now=self.now)

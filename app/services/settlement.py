@@ -153,9 +153,12 @@ def post(
 
     Raises:
         LeaseLost: the fence is stale; the sweeper has settled this job or will.
+        RuntimeError: nothing was started, so nothing would be charged for the result; a bug of an
+            engine that must not reach the ledger.
     """
     job = _held(session, held)
-    settle(session, job, now=now, actor=WORKER)
+    if not settle(session, job, now=now, actor=WORKER):
+        raise RuntimeError(f"job {job.id} has a result and was never touched (L2)")
     job.state = "cancelled" if job.cancel_requested else "settled"
     session.add(
         Result(

@@ -138,6 +138,20 @@ def test_a_result_cannot_be_read_before_its_spend_is_posted(world: World, root: 
         world.jobs.result(world.engineer, job_id)
 
 
+def test_a_result_of_a_job_that_started_nothing_is_never_readable(world: World, root: UUID) -> None:
+    job_id = submitted(world, root)
+    held = claimed(world, job_id)
+    start(world, held, 0)
+    with pytest.raises(RuntimeError, match="never touched"):
+        post(world, held)
+    with pytest.raises(ResultNotReady):
+        world.jobs.result(world.engineer, job_id)
+    assert world.budget(root).reserved == charge_of(40)
+    start(world, held, 1)
+    post(world, held)
+    assert world.budget(root).committed == charge_of(1)
+
+
 def test_a_result_and_its_spend_are_one_transaction(world: World, root: UUID) -> None:
     job_id = submitted(world, root)
     held = claimed(world, job_id)
