@@ -29,6 +29,7 @@ from app.domain.training import evaluation_dataset_id
 from app.services import policies, settlement
 from app.services.jobs import artifact_folder
 from app.services.settlement import Claim
+from app.services.signing import sync_folder
 from app.services.sources import resolve_source
 from workers.claimed import ClaimedLedger
 from workers.context import Context
@@ -89,7 +90,7 @@ def _run_claimed(context: Context, held: Claim, ledger: ClaimedLedger) -> None:
             outcome = replace(
                 outcome, result={**outcome.result, **_if_fixed_in_advance(context, work)}
             )
-        artifacts = [_artifact(scratch, name) for name in outcome.artifacts]
+        artifacts = _artifacts(scratch, outcome.artifacts)
     except (ClaimLost, LeaseLost):
         raise
     except (Exception, MemoryError) as failed:
@@ -248,6 +249,16 @@ def _engine(kind: str) -> Engine:
 
         return TrainingEngine()
     raise EngineRefused(f"no engine for {kind!r}")
+
+
+def _artifacts(scratch: Path, names: Sequence[str]) -> list[dict[str, Any]]:
+    """What the result will say of its files; they and their names are on the disk by then."""
+    artifacts = [_artifact(scratch, name) for name in names]
+    if artifacts:
+        # every folder that may have got a new name: of a file, the fence, the job, all artifacts
+        for folder in (scratch, *scratch.parents[:3]):
+            sync_folder(folder)
+    return artifacts
 
 
 def _artifact(scratch: Path, name: str) -> dict[str, Any]:
