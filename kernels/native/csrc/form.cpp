@@ -7,7 +7,7 @@
 
 #include "lanes.h"
 
-#ifdef __AVX512VNNI__
+#ifdef __AVX2__
 #include <immintrin.h>
 #endif
 
