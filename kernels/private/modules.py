@@ -32,11 +32,13 @@ class FusedLinear(_Covered, nn.Linear):
     plain = nn.Linear
     private_bound: float
     private_plan: str
+    private_key: str
 
     def forward(self, x: Tensor) -> Tensor:
         """As `nn.Linear`."""
         return _applied(
-            functions.FusedLinear, x, self.weight, self.bias, self.private_bound, self.private_plan
+            functions.FusedLinear,
+            *(x, self.weight, self.bias, self.private_bound, self.private_plan, self.private_key),
         )
 
 
@@ -158,6 +160,7 @@ def take_over(rule: Rule, tape: Tape, *, fused: bool, bound: float) -> None:
     if target is BookedLinear and fused:
         target = FusedLinear
         module.private_bound, module.private_plan = bound, rule.plan
+        module.private_key = rule.key
     module.private_rule, module.private_tape = rule, tape
     module.__class__ = target
 
@@ -165,7 +168,13 @@ def take_over(rule: Rule, tape: Tape, *, fused: bool, bound: float) -> None:
 def give_back(module: nn.Module) -> None:
     """Undo `take_over`."""
     if isinstance(module, _Covered):
-        for name in ("private_rule", "private_tape", "private_bound", "private_plan"):
+        for name in (
+            "private_rule",
+            "private_tape",
+            "private_bound",
+            "private_plan",
+            "private_key",
+        ):
             module.__dict__.pop(name, None)
         module.__class__ = module.plain  # type: ignore[assignment]
 

@@ -60,7 +60,7 @@ class LayerPlan:
 
 def plan_of(shape: LinearShape, forced: PlanName) -> LayerPlan:
     """The plan of a shape; a layer of one position needs no choice."""
-    if shape.positions == 1 and forced != "keep":
+    if shape.positions == 1:
         return LayerPlan(shape, "product")
     if forced != "auto":
         return LayerPlan(shape, forced)

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +29,10 @@ class Booked:
     total: Callable[[Tensor], Sums]
 
 
+_NUMBERS = count()
+_BY_KEY: WeakValueDictionary[str, "Rule"] = WeakValueDictionary()
+
+
 @dataclass
 class Rule:
     """A module with trainable parameters, and how it is planned.
@@ -40,6 +46,11 @@ class Rule:
     plan: PlanName
     kept_bytes: int
     plans: dict[LinearShape, LayerPlan] = field(default_factory=dict)
+    key: str = field(default_factory=lambda: str(next(_NUMBERS)))
+
+    def __post_init__(self) -> None:
+        """Be found by key: a traced backward pass carries no objects."""
+        _BY_KEY[self.key] = self
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -74,14 +85,24 @@ class LinearRule(Rule):
     def clip(self, saved: tuple[Any, ...], g: Tensor, bound: float) -> Sums:
         """One product an example into a hot buffer, or as booked."""
         a, g = as_positions(saved[0]), as_positions(g)
-        plan = self._planned(a, g, fused=True)
-        return clip_linear(a, g, bound, plan.algorithm, has_bias=self.has_bias)
+        algorithm = self._planned(a, g, fused=True).algorithm
+        return clip_linear(a, g, bound, algorithm, has_bias=self.has_bias)
 
     def _planned(self, a: Tensor, g: Tensor, *, fused: bool) -> LayerPlan:
-        shape = LinearShape.of(a, g, has_bias=self.has_bias, fused=fused)
-        if shape not in self.plans:
-            self.plans[shape] = plan_of(shape, self.plan)
-        return self.plans[shape]
+        return planned(a, g, self.plan, self.key, has_bias=self.has_bias, fused=fused)
+
+
+def planned(
+    a: Tensor, g: Tensor, plan: PlanName, key: str, *, has_bias: bool, fused: bool
+) -> LayerPlan:
+    """The plan of these sizes, noted with the rule of that key for the run's record."""
+    shape = LinearShape.of(a, g, has_bias=has_bias, fused=fused)
+    rule = _BY_KEY.get(key)
+    if rule is None:
+        return plan_of(shape, plan)
+    if shape not in rule.plans:
+        rule.plans[shape] = plan_of(shape, plan)
+    return rule.plans[shape]
 
 
 def clip_linear(a: Tensor, g: Tensor, bound: float, algorithm: str, *, has_bias: bool) -> Sums:

@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from kernels.private.model import privatize
 from kernels.private.spec import ClipSpec, Mode, PlanName
@@ -165,13 +167,18 @@ def test_unwrapping_gives_the_layers_back() -> None:
     assert _gap(_gradients(model), expected) < 1e-12
 
 
-def test_the_report_holds_every_choice_and_nothing_of_the_data() -> None:
+@pytest.mark.parametrize("mode", MODES)
+def test_the_report_holds_every_choice_and_nothing_of_the_data(mode: Mode) -> None:
     model, x, y = made("gpt", torch.float32)
-    private = privatize(model, _spec("flat", model), (x[:3],))
-    private.backward(losses(model, x, y))
+    private = privatize(model, _spec(mode, model, "direct"), (x[:3],))
+    private.sum_gradients(losses, x, y)
     report = private.report()
-    assert report["mode"] == "flat"
+    assert report["mode"] == mode
     assert {"module", "shape", "algorithm", "measured_us"} == set(report["plans"][0])
+    linear = {name for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+    assert {plan["module"] for plan in report["plans"]} == linear
+    forced = "keep" if mode == "stream" else "direct"
+    assert {plan["algorithm"] for plan in report["plans"]} == {forced}
     assert report["path"]
 
 
@@ -190,3 +197,37 @@ def test_a_compiled_model_gives_the_same_sums(net: str) -> None:
     torch.autograd.backward(losses(compiled, x, y).sum())  # type: ignore[arg-type]
     assert _gap(_gradients(model), {n: g.double() for n, g in expected.items()}) < 1e-6
     assert private.sensitivity() <= BOUND * (1 + 1e-12)
+
+
+class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes which operators run."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.seen: set[str] = set()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> object:
+        self.seen.add(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_step_outside_the_compiler_never_calls_it() -> None:
+    # Its operator loads all of the compiler when it is first called: 900 modules, 130 MB.
+    model, x, y = made("mlp", torch.float32)
+    privatize(model, _spec("per_layer", model), (x[:3],))
+    with _Operators() as operators:
+        torch.autograd.backward(losses(model, x, y).sum())
+    assert model.get_parameter("0.weight").grad is not None
+    assert not [name for name in operators.seen if name.startswith("epsilon_ledger")]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_layer_of_one_position_never_holds_an_example_s_gradient(mode: Mode) -> None:
+    model, x, y = made("mlp", torch.float32)
+    private = privatize(model, _spec(mode, model), (x[:3],))
+    private.sum_gradients(losses, x, y)
+    plans = [plan["algorithm"] for plan in private.report()["plans"]]
+    assert set(plans) == {"product"}
+    assert len(plans) == (6 if mode == "stream" else 3)  # its last part is smaller
