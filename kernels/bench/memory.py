@@ -1,8 +1,11 @@
 """Peak memory of a step above what stood before it: `python -m kernels.bench.memory MODEL ENGINE`.
 
-A process of its own for each engine: what another one left behind would be counted.
+A process of its own for each engine: what another one left behind would be counted. Freed memory
+goes back at once (`ALLOCATOR`), or what an engine frees while it is built would hide what its step
+takes.
 """
 
+import ctypes
 import re
 import sys
 import warnings
@@ -13,11 +16,15 @@ import torch
 from kernels.bench import peers
 from kernels.bench.engines import engine
 
+# For the environment of the process: blocks of 64 KiB and more are mapped, and nothing is held.
+ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": "0", "MALLOC_MMAP_THRESHOLD_": "65536"}
+
 
 def extra_mb(model: str, name: str, positions: int = 128) -> float:
     """Extra megabytes of two steps, from the kernel's own high-water mark (Linux only)."""
     torch.set_num_threads(1)
     made = engine(name, model, positions)
+    ctypes.CDLL(None).malloc_trim(0)
     before = _status_mb("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")
     for _ in range(2):

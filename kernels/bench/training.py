@@ -6,6 +6,7 @@ the median of ratios within a round, with its quartiles. Exits with 1 where a mu
 """
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import torch
 from kernels.bench import goals, left_over, peers
 from kernels.bench.engines import ENGINES, Definition, Engine, PeerMissing, engine
 from kernels.bench.goals import Goal
+from kernels.bench.memory import ALLOCATOR
 from kernels.native.library import path_taken
 
 OURS = ("per-layer", "flat", "stream")
@@ -246,7 +248,9 @@ def _memory(model: str, asked: Namespace) -> Found:
     left_out: dict[str, str] = {}
     for name in asked.engines:
         command = [sys.executable, "-m", "kernels.bench.memory", model, name]
-        answer = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        answer = subprocess.run(  # noqa: S603
+            command, capture_output=True, text=True, check=False, env={**os.environ, **ALLOCATOR}
+        )
         if answer.returncode == 0:
             held[name] = float(answer.stdout)
         else:
