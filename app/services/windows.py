@@ -120,7 +120,8 @@ def move_over_boundary(
         The locked scopes that the reservation is held in from here on.
 
     Raises:
-        ScopeClosed: a next period has no room for the remainder; the run stops and settles.
+        ScopeClosed: a next period has no room for the remainder, or nobody vouches for what was
+            started in the one before (R15); the run stops and settles.
     """
     windows = {budget.id: budget for budget in locked if budget.kind == "window"}
     scopes = [budget for budget in locked if budget.kind != "window"]
@@ -132,6 +133,10 @@ def move_over_boundary(
             moves.append((old, new))
     if not moves:
         return scopes
+    for old, new in moves:
+        if old is not None and reservation.is_outside and not reservation.is_runner:
+            # nobody knows what it read before: it takes nothing out of the period by what it says
+            raise ScopeClosed(scope_of(new), WINDOW_OVER)
     started = list(reservation.started_units)
     left = [part["max_units"] - n for part, n in zip(reservation.parts, started, strict=True)]
     remainder = charge_parts(list(zip(prices, left, strict=True)))

@@ -371,6 +371,26 @@ def test_a_job_that_reports_no_starts_lapses_with_the_period_it_was_reserved_in(
     assert periods(world, window)[0].committed == charge_of(3)
 
 
+def test_a_tool_that_is_no_runner_takes_nothing_out_of_a_period_by_what_it_reports(
+    world: World, clock: Clock
+) -> None:
+    root = world.open_root(epsilon="1")
+    window = open_window(world, root, "0.03", refresh="new_data")
+    clock.move(days=20)
+    reserved = UUID(world.reserve(root, PURE, 2, lease_s=600_000)["id"])
+    clock.move(days=4)
+    add_version(world, 2, at=clock.at)
+    world.reserve(root, PURE, 1)
+    # what it has read by now nobody knows, whatever it says has started (R15)
+    with pytest.raises(ScopeClosed):
+        world.reservations.start(world.engineer, reserved, 1, 0, 1)
+    world.reservations.commit(world.engineer, reserved, 1, None)
+    old, new = periods(world, window)
+    assert (old.committed, new.committed) == (charge_of(2), Loss.zero())
+    assert world.budget(root).committed == charge_of(2)
+    assert world.verified()
+
+
 def test_a_clock_that_steps_back_reopens_no_period_that_is_over(world: World, clock: Clock) -> None:
     root = world.open_root(epsilon="1")
     window = open_window(world, root, "0.03")
