@@ -315,6 +315,31 @@ def test_a_file_that_somebody_holds_for_long_is_told_at_once_to_all_who_wait(
     engine.dispose()
 
 
+def test_a_full_disk_decides_nothing_and_the_same_keys_pass_once_there_is_room(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    engine = make_engine(sqlite_url)
+    with new_world(make_session_maker(engine), tmp_path) as world:
+        root = world.open_root(epsilon="1")
+        with engine.connect() as connection:
+            pages = [connection.exec_driver_sql("PRAGMA page_count").scalar_one()]
+
+        def limited(dbapi: Any, *_: Any) -> None:
+            dbapi.execute(f"PRAGMA max_page_count = {pages[-1]}").close()
+
+        event.listen(engine, "checkout", limited)
+        hundredth = {"type": "pure", "epsilon": "0.01"}
+        calls = [partial(world.reserve, root, hundredth, 1, key=f"key {n}") for n in range(9)]
+        made = [each for each in together(world, calls) if isinstance(each, dict)]
+        assert len(made) < len(calls)
+        assert world.budget(root).reserved.maximum_atto == len(made) * 10**16
+        pages.append(10**6)
+        assert all(isinstance(call(), dict) for call in calls)
+        assert world.budget(root).reserved.maximum_atto == len(calls) * 10**16
+        assert world.verified()
+    engine.dispose()
+
+
 def test_a_decision_that_ends_in_a_time_out_is_no_wait_for_ever(world: World) -> None:
     def decide(_batch: Batch) -> dict[str, Any]:
         raise TimeoutError("of something that was asked")
