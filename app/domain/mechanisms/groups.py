@@ -31,6 +31,7 @@ LARGEST_GROUP: Final = 2**20
 # What a parameter is written with; the rounding goes toward more loss.
 _DIGITS: Final = 30
 _LONG: Final = 80
+_TINY: Final = Decimal("1e-20")
 
 Rule = Callable[[Mechanism, int], Mechanism]
 
@@ -92,16 +93,19 @@ def _approximate(mechanism: Mechanism, k: int) -> Mechanism:
     """(k epsilon, delta (1 + e^eps + ... + e^((k-1) eps))): Vadhan 2017, Lemma 2.2."""
     assert isinstance(mechanism, Approximate)  # noqa: S101 - the table says so
     epsilon = mechanism.epsilon
+    # refused here if it leaves its range, before the exponential of it leaves that of decimals
+    grown = replace(mechanism, epsilon=_times(epsilon, k))
     with localcontext() as context:
         context.prec, context.rounding = _DIGITS, ROUND_CEILING
-        # 1e-20 is far above the rounding of the exponentials and their quotient.
-        steps = Decimal(k)
-        if epsilon:
+        # 1e-19 and 1e-20 are far above the rounding of the exponentials and their quotient; for a
+        # smaller epsilon that would be a quotient of last digits, and e^(k eps) is below 1 + 2e-20.
+        steps = k * (1 + Decimal("1e-19")) if epsilon else Decimal(k)
+        if k * epsilon > _TINY:
             context.prec = _LONG
             steps = ((k * epsilon).exp() - 1) / (epsilon.exp() - 1) * (1 + Decimal("1e-20"))
             context.prec = _DIGITS
         delta = mechanism.delta * steps
-    return replace(mechanism, epsilon=_times(epsilon, k), delta=delta)
+    return replace(grown, delta=delta)
 
 
 def _zcdp(mechanism: Mechanism, k: int) -> Mechanism:

@@ -232,3 +232,21 @@ def test_a_cap_that_is_no_count_is_refused(records: Any) -> None:
 def test_what_leaves_the_range_of_prices_is_refused_and_not_cut(mechanism: Mechanism) -> None:
     with pytest.raises(MechanismNotPriced):
         from_record(mechanism, 2)
+
+
+@pytest.mark.parametrize("records", [2, 3, 1000, 2**20])
+@pytest.mark.parametrize(
+    "epsilon", ["0", "1e-300", "4e-80", "6e-80", "1.5e-79", "1e-40", "1e-26", "1e-21", "1e-12"]
+)
+def test_a_delta_grows_by_every_record_however_small_epsilon_is(epsilon: str, records: int) -> None:
+    """Last digits of two exponentials once made two records as cheap as one."""
+    group = from_record(Approximate(epsilon, "1e-9"), records)
+    assert isinstance(group, Approximate)
+    assert group.delta >= records * Decimal("1e-9")
+    assert group.delta <= records * Decimal("1e-9") * Decimal("1.0001")
+
+
+@pytest.mark.parametrize("records", [2, 1000, 2**20])
+def test_an_epsilon_that_no_group_can_have_is_refused_by_name(records: int) -> None:
+    with pytest.raises(MechanismNotPriced):
+        from_record(Approximate("10000", "1e-9"), records)
