@@ -65,6 +65,7 @@ NODES_MOST: Final = 64
 LEVELS_MOST: Final = 64
 UNITS_MOST: Final = 2**40
 EXPONENT_MOST: Final = 400
+RECORDS_MOST: Final = 2**20
 WHOLE_MOST: Final = 2**53 - 1
 BLOCK_END: Final = 2**53
 # clocks of two chains are compared only beyond this: a transaction takes its time before its turn
@@ -113,7 +114,6 @@ NOT_CHECKED: Final = (
     "rows, results, and the names behind the ids",
     "Poisson-sampled Gaussians of noise below 0.05 at fractional orders: only held within bounds",
     "the composed figure of a frozen plan, unless all its slots are Gaussians (R10)",
-    "the conversion of a part that was stated for records into one for a user (R7)",
     "the declared caps, sensitivities and block boundaries of a dataset",
     "the order of entries of two chains that are less than five minutes apart",
     "that the people behind two ids are two people",
@@ -550,6 +550,73 @@ def _require_sampler(kind: str, values: Mapping[str, Any]) -> None:
     named = matching(values["sampler"], _SAMPLER, "the name of a sampler").lower()
     if kind == "poisson_sampled" and any(each in named for each in NOT_POISSON):
         raise Fault("price", "a batch that was not drawn by Poisson is priced as if it were (R28)")
+
+
+# what a group of k does to a mechanism: the one field that grows k times, or is a k-th of itself
+GROWS: Final[Mapping[str, tuple[str, int]]] = {
+    "gaussian": ("noise_multiplier", -1),
+    "laplace": ("sensitivity_l1", 1),
+    "discrete_laplace": ("sensitivity_l1", 1),
+    "discrete_gaussian": ("sensitivity_l2", 1),
+    "pure": ("epsilon", 1),
+    "exponential": ("epsilon", 1),
+    "randomized_response": ("epsilon", 1),
+}
+
+
+def require_group(stated: object, charged: object, records: int) -> None:
+    """A mechanism that was stated for a record is charged for a user with so many of them (R7).
+
+    Raises:
+        Fault: it is charged below what its rule gives for that many, or no rule is proven.
+    """
+    if records == 1 and stated == charged:
+        return
+    kind = stated.get("type") if isinstance(stated, dict) else None
+    if not isinstance(kind, str) or not isinstance(charged, dict) or charged.get("type") != kind:
+        raise Fault("price", "a part is charged as another mechanism than the one it was stated as")
+    optional = "sampler xi" if kind == "zcdp" else "sampler"
+    if kind not in {*GROWS, "approximate", "zcdp", "repeated", "composed"}:
+        raise Fault("price", f"{kind[:20]} has no proven rule for several records (R7)")
+    one, all_ = (take(each, "type " + FIELDS[kind], optional) for each in (stated, charged))
+    if kind == "composed":
+        pairs = list(zip(one["of"], all_["of"], strict=True))
+    else:
+        pairs = [(one["of"], all_["of"])] if kind == "repeated" else []
+    for inner in pairs:
+        require_group(*inner, records)
+    moved = {"of"} if pairs else set()
+
+    def value(document: Mapping[str, Any], name: str) -> Fraction:
+        moved.add(name)
+        return Fraction(decimal(document.get(name, "0"), "0", "1e30"))
+
+    covers = True
+    if kind in GROWS:
+        name, sense = GROWS[kind]
+        least = value(one, name) * Fraction(records) ** sense
+        covers = (value(all_, name) - least) * sense >= 0
+    elif kind == "approximate":
+        epsilon = value(one, "epsilon")
+        covers = value(all_, "epsilon") >= epsilon * records and epsilon * records <= 10**4
+        # more than the number of records, and where that shows the sum of their powers
+        steps = Fraction(records)
+        if covers and epsilon * records > Fraction(1, 10**20):
+            with localcontext(EXACT):
+                e = Decimal(epsilon.numerator) / epsilon.denominator
+                steps = Fraction(((records * e).exp() - 1) / (e.exp() - 1))
+            steps *= 1 - Fraction(1, 10**25)
+        covers = covers and value(all_, "delta") >= value(one, "delta") * steps
+    elif kind == "zcdp":
+        rho, xi, doublings = value(one, "rho"), value(one, "xi"), (records - 1).bit_length()
+        if xi:
+            covers = value(all_, "rho") >= rho * 6**doublings
+            covers = covers and value(all_, "xi") >= xi * 3**doublings + rho * 6**doublings
+        else:
+            covers = value(all_, "rho") >= rho * records**2
+    rest = [{k: v for k, v in each.items() if k not in moved} for each in (one, all_)]
+    if not covers or rest[0] != rest[1]:
+        raise Fault("price", f"a part is charged for fewer records of a user than {records} (R7)")
 
 
 def compare(found: Price, library: Sequence[Fraction | None], counted: int) -> None:
@@ -1921,6 +1988,12 @@ class Book:
             if dumps(part.pop("mechanism")) != price.mechanism:
                 raise Fault("price", "the entry names the price of another mechanism")
             count = whole(part.pop("units"), 0, UNITS_MOST)
+            if "stated" in part:
+                said = take(part["stated"], "mechanism unit records")
+                if said["unit"] != "record":
+                    raise Fault("price", "a part was stated for a unit that has no rule (R7)")
+                records = whole(said["records"], 1, RECORDS_MOST)
+                require_group(said["mechanism"], json.loads(price.mechanism), records)
             slot = part.get("slot")
             shape.append(Part(price, None if slot is None else str(slot), dumps(part)))
             units.append(count)

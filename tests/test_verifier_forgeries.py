@@ -14,6 +14,7 @@ import pytest
 from app import verifier
 from app.domain.accounting.plans import Slot, make_plan
 from app.domain.ledger import canonical_bytes
+from app.domain.mechanisms.groups import from_record
 from app.domain.mechanisms.parsing import parse_mechanism
 from app.domain.privacy import Limit
 from app.domain.windows import parse_window
@@ -293,3 +294,57 @@ def test_a_mechanism_that_has_no_price_in_the_service_has_none_here(
 ) -> None:
     with pytest.raises(verifier.Fault):
         verifier.repriced(canonical_bytes(mechanism).decode(), "add_remove")
+
+
+STATED: list[dict[str, Any]] = [
+    {"type": "gaussian", "noise_multiplier": "50", "sampler": "ours 1.0"},
+    LAPLACE,
+    {"type": "discrete_laplace", "scale": "77.5", "sensitivity_l1": "3"},
+    {"type": "discrete_gaussian", "sigma": "4.4", "sensitivity_l2": "1.5"},
+    {"type": "pure", "epsilon": "0.1"},
+    {"type": "exponential", "epsilon": "1e-9"},
+    {"type": "approximate", "epsilon": "0.7", "delta": "1e-9"},
+    {"type": "approximate", "epsilon": "1.5e-79", "delta": "1e-9"},
+    {"type": "approximate", "epsilon": "0", "delta": "1e-9"},
+    {"type": "zcdp", "rho": "0.02"},
+    {"type": "zcdp", "rho": "0.00002", "xi": "0.001"},
+    {"type": "repeated", "count": 3, "of": {"type": "pure", "epsilon": "0.01"}},
+    {"type": "composed", "of": [{"type": "pure", "epsilon": "0.1"}, LAPLACE]},
+]
+
+
+@pytest.mark.parametrize("mechanism", STATED, ids=lambda each: str(each["type"]))
+@pytest.mark.parametrize("records", [1, 2, 3, 7])
+def test_a_part_stated_for_records_is_charged_for_as_many_as_it_says(
+    mechanism: dict[str, Any], records: int
+) -> None:
+    """Else a user with seven rows is charged as if there were one (R7, L8)."""
+    group = from_record(parse_mechanism(mechanism), records).to_json()
+    stated = parse_mechanism(mechanism).to_json()
+    for said, fault in [(records, None), (2 * records, "price")]:
+        forger = Forger()
+        forger.open("root", rules=policy("rdp-mix/1", "9000", "0.1"))
+        forger.reserve("job", ["root"], group)
+        part = forger.chain("root")[-1]["parts"][0]
+        part["stated"] = {"mechanism": stated, "unit": "record", "records": said}
+        assert found(forger) == fault
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        {"mechanism": {"type": "pure", "epsilon": "0.25"}, "unit": "user", "records": 1},
+        {"mechanism": {"type": "pure", "epsilon": "0.25"}, "unit": "record", "records": 0},
+        {"mechanism": {"type": "pure", "epsilon": "0.25"}, "unit": "record"},
+        {"mechanism": {"type": "exponential", "epsilon": "0.25"}, "unit": "record", "records": 1},
+        {"mechanism": {"type": "pure", "epsilon": "NaN"}, "unit": "record", "records": 1},
+        {"mechanism": [], "unit": "record", "records": 2},
+        [],
+    ],
+)
+def test_a_statement_that_does_not_belong_to_its_part_is_found(stated: Any) -> None:
+    forger = Forger()
+    forger.open("root")
+    forger.reserve("job", ["root"], PURE)
+    forger.chain("root")[-1]["parts"][0]["stated"] = stated
+    assert found(forger) in ("price", "form")
