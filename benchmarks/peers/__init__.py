@@ -1,8 +1,9 @@
 """Other engines of private queries, each in a virtual environment of its own.
 
 Not part of the service: `benchmarks.queries` makes the environments and runs these texts in them.
-Each prints one line of JSON: CPU and wall seconds of its query step, peak memory, and its counts.
-The step is what ours is: from the file on disk to the released answer, with the engine loaded.
+Each prints one line of JSON: CPU and wall seconds of its query step, peak memory, and its answers,
+a noisy count and a noisy sum for each destination. The step is what ours is: from the same Parquet
+file on disk to the released answer, with the engine loaded.
 """
 
 import json
@@ -18,10 +19,10 @@ import json, resource, sys, time
 def used():
     now = resource.getrusage(resource.RUSAGE_SELF)
     return now.ru_utime + now.ru_stime
-def say(cpu_s, wall_s, counts):
+def say(cpu_s, wall_s, answers):
     with open("/proc/self/status") as status:
         peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1024
-    print(json.dumps({"cpu_s": cpu_s, "wall_s": wall_s, "peak_mb": peak, "counts": counts}))
+    print(json.dumps({"cpu_s": cpu_s, "wall_s": wall_s, "peak_mb": peak, "answers": answers}))
 """
 
 _OPENDP: Final = """
@@ -44,7 +45,8 @@ query = (
 )
 cpu, wall = used(), time.perf_counter()
 table = query.release().collect()
-say(used() - cpu, time.perf_counter() - wall, dict(zip(table["dest"], table["len"])))
+cpu, wall = used() - cpu, time.perf_counter() - wall
+say(cpu, wall, {row[0]: row[1:] for row in table.select("dest", "len", "distance").iter_rows()})
 """
 
 _SMARTNOISE: Final = """
@@ -62,7 +64,8 @@ meta = {"": {"": {"f": {
 }}}}
 reader = from_connection(frame, privacy=Privacy(epsilon=1.0, delta=1e-8), metadata=meta)
 rows = reader.execute("SELECT dest, COUNT(*) AS c, SUM(distance) AS s FROM f GROUP BY dest")
-say(used() - cpu, time.perf_counter() - wall, {str(row[0]): int(row[1]) for row in rows[1:]})
+cpu, wall = used() - cpu, time.perf_counter() - wall
+say(cpu, wall, {str(row[0]): [int(row[1]), int(row[2])] for row in rows[1:]})
 """
 
 
