@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from kernels.native.library import path_taken
@@ -85,6 +86,27 @@ class PrivateModel:
         for parameter in self.model.parameters():
             if parameter.requires_grad and parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)  # an empty draw takes its step too
+
+    def sum_over_ranks(self, group: dist.ProcessGroup | None = None) -> None:
+        """Add up the gradients of all ranks, so that each holds those of the whole logical batch.
+
+        For the modes whose sums DistributedDataParallel never sees (all but `per_layer`, whose
+        ordinary gradients it averages by itself): run every pass on the module itself or under
+        `no_sync`, then call this once. An example lives on one rank, so its norm does too, and the
+        sensitivity is that of one rank. Noise belongs on the sum, once (R25).
+
+        Args:
+            group: the ranks; the default group if None.
+        """
+        live = [p for p in self.model.parameters() if p.requires_grad]
+        for parameter in live:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)  # a rank may draw no example
+        grads = [p.grad for p in live if p.grad is not None]
+        flat = torch.cat([grad.flatten() for grad in grads])
+        dist.all_reduce(flat, group=group)
+        for grad, part in zip(grads, flat.split([g.numel() for g in grads]), strict=True):
+            grad.copy_(part.view_as(grad))
 
     def check_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
         """Refuse an optimizer that holds anything else than this model's trainable parameters.

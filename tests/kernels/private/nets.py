@@ -78,6 +78,38 @@ def lora() -> nn.Module:
     return model
 
 
+class PeftLinear(nn.Module):
+    """A LoRA layer as the library PEFT builds it: adapters by name, in dicts of plain layers."""
+
+    def __init__(self, base: nn.Linear, rank: int) -> None:
+        super().__init__()
+        self.base_layer = base
+        inward, outward = nn.Linear(base.in_features, rank), nn.Linear(rank, base.out_features)
+        inward.bias = outward.bias = None
+        self.lora_dropout = nn.ModuleDict({"default": nn.Identity()})
+        self.lora_A = nn.ModuleDict({"default": inward})
+        self.lora_B = nn.ModuleDict({"default": outward})
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.base_layer(x)
+        for name in self.lora_A:
+            weight = self.lora_A[name].weight
+            assert isinstance(weight, Tensor)
+            dropped = self.lora_dropout[name](x.to(weight.dtype))
+            result = result + self.lora_B[name](self.lora_A[name](dropped)) * 2.0
+        return result
+
+
+def peft() -> nn.Module:
+    """A language model whose projections are PEFT's, and one norm that is trained in full."""
+    model = Gpt().requires_grad_(requires_grad=False)
+    for block in model.blocks:
+        for name in ("qkv", "out", "up", "down"):
+            setattr(block, name, PeftLinear(getattr(block, name), 3))
+    model.last.requires_grad_(requires_grad=True)
+    return model
+
+
 def cnn() -> nn.Module:
     """Two-dimensional convolutions with group norms."""
     return nn.Sequential(
@@ -115,6 +147,7 @@ NETS: dict[str, tuple[Callable[[], nn.Module], Callable[[], tuple[Tensor, Tensor
     "gpt-rms": (lambda: Gpt(rms=True), _tokens),
     "gpt-tied": (lambda: Gpt(tied=True), _tokens),
     "lora": (lora, _tokens),
+    "peft": (peft, _tokens),
     "cnn": (cnn, lambda: _classes(3, 8, 8)),
     "conv1d": (conv1d, lambda: _classes(3, 12)),
     "mlp": (mlp, lambda: _classes(12)),
