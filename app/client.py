@@ -5,6 +5,7 @@
         job = ledger.submit("query", inputs=inputs, spec=spec, purpose="delay statistics")
         job = ledger.wait(job["id"], on_progress=print)
         result = ledger.result(job["id"])
+        ledger.save_result(job["id"], "delays.csv")  # or form="parquet"
 
 A job that runs here, under another tool, holds room in the ledger while it runs (R15):
 
@@ -21,6 +22,7 @@ The adapters at the end (`from_opacus`, `from_dp_event`, `from_jax_privacy`, `fr
 what a tool knows of its mechanism into the parts of a quote or a reservation.
 """
 
+import csv
 import json
 import math
 import operator
@@ -303,9 +305,23 @@ class EpsilonLedger:
         """
         if ARTIFACT_NAME.fullmatch(name) is None:
             raise ValueError(f"not the name of an artifact: {name!r}")
-        target = Path(folder) / name
+        return self._saved(f"/v1/jobs/{job_id}/artifacts/{name}", Path(folder) / name)
+
+    def save_result(self, job_id: str, file: str | Path, *, form: str = "csv") -> Path:
+        """Write a query's result to a file as a table; gives the file.
+
+        form: `csv`, in which a leading apostrophe marks a text that a spreadsheet would take for a
+            formula, and which `read_result_csv` reads back; or `parquet`.
+
+        Raises:
+            Refused: `format-not-available`, with the forms that are `available`;
+                `result-not-ready` while its spend is not posted.
+        """
+        return self._saved(f"/v1/jobs/{job_id}/result", Path(file), {"format": form})
+
+    def _saved(self, path: str, target: Path, query: Mapping[str, str] | None = None) -> Path:
         part = target.with_name(f"{target.name}.part")
-        with self._http.stream("GET", f"/v1/jobs/{job_id}/artifacts/{name}") as answer:
+        with self._http.stream("GET", path, params=query) as answer:
             if answer.status_code >= 400:
                 answer.read()
                 raise _refused(answer)
@@ -570,6 +586,24 @@ POISSON_SAMPLERS = frozenset(
     {"UniformWithReplacementSampler", "DistributedUniformWithReplacementSampler"}
 )
 DIGITS_MOST = 17
+
+
+def read_result_csv(file: str | Path) -> list[dict[str, str | None]]:
+    """The rows of a result that was saved as CSV, its texts as they were released.
+
+    The mark that keeps spreadsheets from taking a text for a formula is taken off; None is a
+    missing value. Numbers are the texts of JSON numbers, lists those of JSON lists.
+    """
+    with Path(file).open(encoding="utf-8", newline="") as lines:
+        header, *rows = csv.reader(lines)
+    names = [name.removeprefix("'") for name in header]
+    return [
+        {
+            name: field.removeprefix("'") if field else None
+            for name, field in zip(names, row, strict=True)
+        }
+        for row in rows
+    ]
 
 
 def from_opacus(source: Any, *, data_loader: Any) -> list[Document]:

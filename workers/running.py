@@ -7,7 +7,7 @@ import hashlib
 import logging
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
@@ -45,6 +45,7 @@ from workers.engines.api import (
     RowsFile,
     Work,
 )
+from workers.engines.table_file import keep_table
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +91,10 @@ def _run_claimed(context: Context, held: Claim, ledger: ClaimedLedger) -> None:
             outcome = replace(
                 outcome, result={**outcome.result, **_if_fixed_in_advance(context, work)}
             )
-        artifacts = _artifacts(scratch, outcome.artifacts)
+        artifacts = [
+            *_artifacts(scratch, outcome.artifacts),
+            *_table_artifacts(scratch, outcome.result),
+        ]
     except (ClaimLost, LeaseLost):
         raise
     except (Exception, MemoryError) as failed:
@@ -259,6 +263,16 @@ def _artifacts(scratch: Path, names: Sequence[str]) -> list[dict[str, Any]]:
         for folder in (scratch, *scratch.parents[:3]):
             sync_folder(folder)
     return artifacts
+
+
+def _table_artifacts(scratch: Path, result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The result's table as a file, where it has one and the disk takes it."""
+    try:
+        return _artifacts(scratch, keep_table(result, scratch))
+    except OSError as failed:
+        # a second form of what is released is no reason to lose the first
+        log.warning("job.no_table_file error=%s", type(failed).__name__)
+        return []
 
 
 def _artifact(scratch: Path, name: str) -> dict[str, Any]:

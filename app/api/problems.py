@@ -146,6 +146,11 @@ PROBLEMS: dict[type[DomainError], Problem] = {
     ),
     errors.AlreadyResolved: Problem(409, "Already ended", "This has ended: {state}."),
     errors.ResultNotReady: Problem(409, "No result yet", "The job is {state}."),
+    errors.FormatNotAvailable: Problem(
+        406,
+        "Not in this form",
+        lambda facts: f"This result comes as {' or '.join(facts['available'])}.",
+    ),
 }
 BY_CODE = {kind.code: problem for kind, problem in PROBLEMS.items()}
 

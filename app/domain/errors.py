@@ -297,6 +297,18 @@ class ResultNotReady(DomainError):
 
 
 @dataclass(eq=False)
+class FormatNotAvailable(DomainError):
+    """The result does not come in any form that was asked for.
+
+    available: the forms in which it does come.
+    """
+
+    code: ClassVar[str] = "format-not-available"
+
+    available: list[str]
+
+
+@dataclass(eq=False)
 class BoundsRequired(DomainError):
     """A sum or mean has no public bounds or no public grid, so no noise could cover it (R24)."""
 

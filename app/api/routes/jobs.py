@@ -16,17 +16,20 @@ from app.api.container import ServicesDep
 from app.api.deps import KeyedDep, at_once
 from app.api.problems import problems
 from app.api.reading import StrictRoute, in_order
+from app.api.result_forms import FORMS, ResultForm, chosen_form, forms_of
 from app.api.routes.quotes import PRICING
 from app.api.schemas.jobs import JobAdmitted, JobPage, JobRead, JobSubmit, ResultRead
 from app.domain.errors import (
     AlreadyResolved,
     BudgetExceeded,
+    FormatNotAvailable,
     IdempotencyKeyMissing,
     IdempotencyKeyReused,
     NotFound,
     ResultNotReady,
     ScopeClosed,
 )
+from app.reporting.result_table import RESULT_PARQUET, csv_text, result_table
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=StrictRoute)
 
@@ -128,11 +131,47 @@ def cancel_job(job_id: UUID, caller: CallerDep, services: ServicesDep) -> dict[s
 
 
 @router.get(
-    "/{job_id}/result", response_model=ResultRead, responses=problems(NotFound, ResultNotReady)
+    "/{job_id}/result",
+    response_model=ResultRead,
+    responses={
+        200: {
+            "description": "What it released",
+            "content": {FORMS["csv"]: {"schema": {"type": "string"}}, FORMS["parquet"]: {}},
+        },
+        **problems(NotFound, ResultNotReady, FormatNotAvailable),
+    },
 )
-def read_job_result(job_id: UUID, caller: CallerDep, services: ServicesDep) -> dict[str, Any]:
-    """What the job released; readable only once its spend is posted (L2)."""
-    return services.jobs.result(caller, job_id)
+def read_job_result(
+    job_id: UUID,
+    caller: CallerDep,
+    services: ServicesDep,
+    response: Response,
+    format: ResultForm | None = None,
+    accept: Annotated[str, Header(max_length=1000, include_in_schema=False)] = "*/*",
+) -> Response | dict[str, Any]:
+    """What the job released; readable only once its spend is posted (L2).
+
+    As JSON, or a query's table as CSV or Parquet: by `format`, else by Accept. In the CSV a leading
+    apostrophe marks a text that a spreadsheet would take for a formula; the Parquet file is made by
+    the worker as it releases.
+    """
+    document = services.jobs.result(caller, job_id)
+    forms = forms_of(document)
+    form = chosen_form(format, accept, forms)
+    response.headers["Vary"] = "Accept"
+    if form == "json":
+        return document
+    headers = {
+        "Content-Disposition": f'attachment; filename="result-{job_id}.{form}"',
+        "Vary": "Accept",
+        "X-Content-Type-Options": "nosniff",
+    }
+    if form == "csv":
+        return Response(csv_text(result_table(document)), media_type=FORMS["csv"], headers=headers)
+    file = services.jobs.artifact(caller, job_id, RESULT_PARQUET)
+    if not file.is_file():
+        raise FormatNotAvailable(available=[each for each in forms if each != "parquet"])
+    return FileResponse(file, media_type=FORMS["parquet"], headers=headers)
 
 
 @router.get(
