@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from app.api.reading import in_order
 from app.domain import errors
 from app.domain.errors import DomainError, refusal_document
-from app.services.plans import PlanNotComposed
+from app.services.plans import PlanNotComposed, PlanWithdrawn
 from app.services.writer import WriterBusy
 
 log = logging.getLogger(__name__)
@@ -120,6 +120,9 @@ PROBLEMS: dict[type[DomainError], Problem] = {
     errors.BudgetExceeded: Problem(409, "Privacy budget exceeded", _budget_exceeded),
     PlanNotComposed: Problem(
         422, "The plan was not composed", "Composing its slots failed; a plan of fewer may do."
+    ),
+    PlanWithdrawn: Problem(
+        409, "The plan was withdrawn", "An officer closed it before it was frozen."
     ),
     errors.ThawRefused: Problem(
         409,
