@@ -105,7 +105,7 @@ class PrivateModel:
         grads = [p.grad for p in live if p.grad is not None]
         flat = torch.cat([grad.flatten() for grad in grads])
         dist.all_reduce(flat, group=group)
-        for grad, part in zip(grads, flat.split([g.numel() for g in grads]), strict=True):
+        for grad, part in zip(grads, torch.split(flat, [g.numel() for g in grads]), strict=True):
             grad.copy_(part.view_as(grad))
 
     def check_optimizer(self, optimizer: torch.optim.Optimizer) -> None:

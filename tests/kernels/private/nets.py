@@ -84,8 +84,8 @@ class PeftLinear(nn.Module):
     def __init__(self, base: nn.Linear, rank: int) -> None:
         super().__init__()
         self.base_layer = base
-        inward, outward = nn.Linear(base.in_features, rank), nn.Linear(rank, base.out_features)
-        inward.bias = outward.bias = None
+        inward = nn.Linear(base.in_features, rank, bias=False)
+        outward = nn.Linear(rank, base.out_features, bias=False)
         self.lora_dropout = nn.ModuleDict({"default": nn.Identity()})
         self.lora_A = nn.ModuleDict({"default": inward})
         self.lora_B = nn.ModuleDict({"default": outward})
