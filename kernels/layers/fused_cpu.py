@@ -129,6 +129,20 @@ class FusedCpuLayers(PlainLayers):
         )
         return weight, bias
 
+    def channel_sums(self, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+        """One pass over x and g; their product is never written."""
+        if x.dtype == torch.float64:
+            return super().channel_sums(x, g)
+        x, g = widened(x), widened(g)
+        rows, pixels = x.shape[0] * x.shape[1], x[:1, :1].numel()
+        products, sums = torch.empty(x.shape[:2]), torch.empty(x.shape[:2])
+        self._library.call(
+            "channel_sums",
+            *(x.data_ptr(), g.data_ptr(), rows, pixels, *_pointers(products, sums)),
+            torch.get_num_threads(),
+        )
+        return products, sums
+
     def conv_clip_sum(
         self, x: Tensor, g: Tensor, shape: Convolution, bound: float, *, has_bias: bool
     ) -> ClippedLayer:

@@ -114,13 +114,15 @@ class PlainLayers:
         self, x: Tensor, g: Tensor, mean: Tensor, inverse_deviation: Tensor
     ) -> tuple[Tensor, Tensor]:
         """sum(x_hat g) = (sum(x g) - mean sum(g)) / deviation, channel by channel."""
-        batch, channels = x.shape[:2]
-        flat, out = widened(x).reshape(batch, channels, -1), widened(g).reshape(batch, channels, -1)
-        each = channels // mean.shape[1]
-        sums = out.sum(dim=2)
-        products = torch.linalg.vecdot(flat, out)
+        each = x.shape[1] // mean.shape[1]
+        products, sums = self.channel_sums(x, g)
         centre = mean.repeat_interleave(each, dim=1)
         return (products - centre * sums) * inverse_deviation.repeat_interleave(each, dim=1), sums
+
+    def channel_sums(self, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, C) each: the sums over positions of x g and of g."""
+        flat, out = widened(x).flatten(2), widened(g).flatten(2)
+        return torch.linalg.vecdot(flat, out), out.sum(dim=2)
 
     def conv_clip_sum(
         self, x: Tensor, g: Tensor, shape: Convolution, bound: float, *, has_bias: bool

@@ -60,6 +60,7 @@ _SIGNATURES: dict[str, list[type]] = {
     "conv_clip_sum": [_CONV, _DOUBLE, *[_Pointer] * 6, _INT],
     "rows_squared_sum": [_Pointer, _LONG, _LONG, _Pointer, _INT],
     "layer_norm_gradients": [*[_Pointer] * 4, *[_LONG] * 3, _Pointer, _Pointer, _INT],
+    "channel_sums": [_Pointer, _Pointer, _LONG, _LONG, _Pointer, _Pointer, _INT],
     "add_noise": [_Pointer, _LONG, _FLOAT, _Pointer, _Pointer, ctypes.c_uint32, _INT],
     "key_stream": [_Pointer, _LONG, _Pointer, _Pointer, ctypes.c_uint32],
     "add_discrete_noise": [_Pointer, _LONG, ctypes.c_uint64, _Pointer, _Pointer, _INT],

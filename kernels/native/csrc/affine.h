@@ -18,3 +18,29 @@ static void layer_norm_gradients(const float* x, const float* g, const float* me
     }
   }
 }
+
+// For each of `rows` channels of one example: sums[row] is the sum over pixels of g, products[row]
+// that of x g. GroupNorm's gradients follow from these two.
+static void channel_sums(const float* x, const float* g, long rows, long pixels, float* products,
+                         float* sums, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (long row = 0; row < rows; ++row) {
+    const float *in = x + row * pixels, *out = g + row * pixels;
+    Floats plain[2] = {}, times[2] = {};
+    long at = 0;
+    for (; at + 2 * LANES <= pixels; at += 2 * LANES)
+#pragma GCC unroll 2
+      for (int chain = 0; chain < 2; ++chain) {
+        const Floats value = load(out + at + chain * LANES);
+        plain[chain] += value;
+        times[chain] += value * load(in + at + chain * LANES);
+      }
+    double sum = sum_of(plain[0] + plain[1]), product = sum_of(times[0] + times[1]);
+    for (; at < pixels; ++at) {
+      sum += out[at];
+      product += static_cast<double>(out[at]) * in[at];
+    }
+    sums[row] = static_cast<float>(sum);
+    products[row] = static_cast<float>(product);
+  }
+}

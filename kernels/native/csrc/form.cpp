@@ -34,5 +34,5 @@ extern const Table EPSILON_JOIN(table_, EPSILON_FORM);
 const Table EPSILON_JOIN(table_, EPSILON_FORM) = {
     EPSILON_TEXT(EPSILON_FORM), squared_sum,          clip_sum,  direct_norm2, ghost_norm2,
     scaled_sum,                 conv_clip_sum,        layer_norm_gradients,
-    add_noise,                  key_stream,
+    channel_sums,               add_noise,            key_stream,
 };

@@ -116,6 +116,11 @@ void epsilon_layer_norm_gradients(const float* x, const float* g, const float* m
                                bias, threads);
 }
 
+void epsilon_channel_sums(const float* x, const float* g, long rows, long pixels, float* products,
+                          float* sums, int threads) {
+  chosen->channel_sums(x, g, rows, pixels, products, sums, threads);
+}
+
 void epsilon_add_noise(float* values, long count, float scale, const uint32_t* key,
                        const uint32_t* nonce, uint32_t counter, int threads) {
   chosen->add_noise(values, count, scale, key, nonce, counter, threads);

@@ -43,6 +43,8 @@ struct Table {
   void (*layer_norm_gradients)(const float* x, const float* g, const float* mean,
                                const float* inverse_deviation, long batch, long positions,
                                long width, float* weight, float* bias, int threads);
+  void (*channel_sums)(const float* x, const float* g, long rows, long pixels, float* products,
+                       float* sums, int threads);
   void (*add_noise)(float* values, long count, float scale, const uint32_t* key,
                     const uint32_t* nonce, uint32_t counter, int threads);
   void (*key_stream)(uint32_t* words, long blocks, const uint32_t* key, const uint32_t* nonce,
