@@ -16,7 +16,7 @@ def write_flights(folder: Path) -> Path:
     source = next(Path(str(f.locate())) for f in listed if f.name == "flights.csv.zip")
     target = folder / "flights.parquet"
     csv = folder / "flights.csv"
-    csv.write_bytes(_unzipped(source))
+    csv.write_bytes(unzipped(source))
     with duckdb.connect() as connection:
         connection.execute(
             "CREATE TABLE flights AS SELECT tailnum, carrier, origin, dest,"
@@ -47,7 +47,8 @@ def write_digits(folder: Path) -> tuple[Path, Path]:
     return paths
 
 
-def _unzipped(path: Path) -> bytes:
+def unzipped(path: Path) -> bytes:
+    """The only file in an archive."""
     from zipfile import ZipFile
 
     with ZipFile(path) as archive:

@@ -1,0 +1,1 @@
+"""Three analyses of real tables, each figure with its error beside the true value."""
