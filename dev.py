@@ -34,15 +34,16 @@ OLDEST = (3, 11)
 NEWEST = (3, 14)  # the newest for which every binary package of the lock has wheels
 DISK_NEEDED_GB = 3.3
 PROGRESS_EVERY_S = 20
-FULL_COUNTS = ("--long", "--races", "--chaos")
+FULL_COUNTS = ("--long", "--races", "--chaos", "--spark")
 
 USAGE = """\
 python3 dev.py VERB
 
   demo [--once] [--json] [--port N]   govern a real table and a real training run; then keep serving
   up [--port N]                       the service with its own database, broker and worker
-  test [--long] [--races] [--chaos] [PYTEST ARGUMENTS]
-                                      the test suite; the flags add full counts, hours of them
+  test [--long] [--races] [--chaos] [--spark] [PYTEST ARGUMENTS]
+                                      the test suite; three flags add full counts, hours of them;
+                                      --spark adds Spark, where pyspark and Java are installed
   check                               style, types, import contracts, licences, migrations
   generate                            write openapi.yaml
   bench NAME                          one benchmark; without NAME, their names

@@ -13,7 +13,7 @@ import pytest
 
 import dev
 
-SHORT = "not long and not races and not chaos"
+SHORT = "not long and not races and not chaos and not spark"
 
 
 @pytest.fixture
