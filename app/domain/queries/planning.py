@@ -326,6 +326,10 @@ class _Asking:
             output = Output(measure, 0, kind="tree", quantile=quantile, name=name)
             self._read.append((output, (levels[0],)))
 
+    def _spread(self, measure: Measure, pointer: str) -> Spread:
+        rows, size = self._spec.max_rows, self._nominal_size
+        return spread_of(measure, self._dataset, rows, size, pointer)
+
     def _count(self, name: str | None) -> Quantity:
         """The count of a column's values; of rows where the column cannot be without a value."""
         column = None if name is None else self._dataset.column(name)
@@ -354,22 +358,30 @@ class _Asking:
             raise RangeTooWide(pointer, "bounds / grid x rows x nominal size exceed 2^61 steps")
         return Quantity(kind, measure.column, measure.grid, low, high, centre, bound, centre_square)
 
-    def _spread(self, measure: Measure, pointer: str) -> Spread:
-        column = self._dataset.column(measure.column or "")
-        if column is None:
-            raise InvalidParameter(pointer, "a measure without a column was not parsed here")
-        rows = self._spec.max_rows
-        if measure.fn == "top_k":
-            return Spread(column.name, KeyBins(column.domain or ()), "units")
-        if measure.edges:
-            bins: EqualBins | EdgeBins = EdgeBins(measure.edges)
-        elif measure.low is not None and measure.high is not None and measure.bins is not None:
-            bins = EqualBins(measure.low, measure.high, measure.bins)
-            if column.type == "int64" and (bins.high - bins.low) * bins.bins >= STEPS_MOST:
-                raise RangeTooWide(pointer, "(hi - lo) x bins exceed 2^52")
-        else:
-            raise InvalidParameter(pointer, "a measure without bins was not parsed here")
-        spread = Spread(column.name, bins, "rows", rows)
-        if spread.bound * self._nominal_size > TOTAL_MOST:
-            raise RangeTooWide(pointer, "rows x nominal size exceed 2^61")
-        return spread
+
+def spread_of(
+    measure: Measure, dataset: Dataset, rows_most: int, nominal_size: int, pointer: str
+) -> Spread:
+    """The weights that a histogram, a quantile or top keys are read from.
+
+    Raises:
+        RangeTooWide: the bins or the weights could leave exact integers.
+    """
+    column = dataset.column(measure.column or "")
+    if column is None:
+        raise InvalidParameter(pointer, "a measure without a column was not parsed here")
+    if measure.fn == "top_k":
+        return Spread(column.name, KeyBins(column.domain or ()), "units")
+    if measure.edges:
+        bins: EqualBins | EdgeBins = EdgeBins(measure.edges)
+    elif measure.low is not None and measure.high is not None and measure.bins is not None:
+        bins = EqualBins(measure.low, measure.high, measure.bins)
+        if column.type == "int64" and (bins.high - bins.low) * bins.bins >= STEPS_MOST:
+            raise RangeTooWide(pointer, "(hi - lo) x bins exceed 2^52")
+    else:
+        raise InvalidParameter(pointer, "a measure without bins was not parsed here")
+    is_record = dataset.unit is not None and dataset.unit.kind == "record"
+    spread = Spread(column.name, bins, "rows", rows_most, of_records=is_record)
+    if spread.bound * nominal_size > TOTAL_MOST:
+        raise RangeTooWide(pointer, "rows x nominal size exceed 2^61")
+    return spread

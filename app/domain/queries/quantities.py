@@ -64,17 +64,19 @@ class Spread:
     counts: `rows`: one unit's rows in one group weigh `weight` each, and `rows_most` x `weight`
         together at most: where it has more rows, all its weights are scaled toward zero.
         `units`: a unit weighs 1 in each bin where it has a row, in as many bins as it likes.
+    of_records: whether a unit is one row, whose weight is never scaled.
     """
 
     column: str
     bins: EqualBins | EdgeBins | KeyBins
     counts: Literal["rows", "units"]
     rows_most: int = 1
+    of_records: bool = False
 
     @property
     def weight(self) -> int:
         """The weight of one row; finer than 1 where rows of one unit may be scaled down."""
-        return 1 if self.counts == "units" or self.rows_most == 1 else ROW_WEIGHT
+        return 1 if self.counts == "units" or self.of_records else ROW_WEIGHT
 
     @property
     def bound(self) -> int:

@@ -29,9 +29,8 @@ TOP = {"fn": "top_k", "col": "month", "k": 2}
 BY_MONTH = [{"col": "month", "keys": "domain"}]
 
 
-def row_weight(m: int) -> int:
-    """Rows of a unit that may be scaled down are counted in parts of 1024."""
-    return 1024 if m > 1 else 1
+# rows of a unit that may be scaled down are counted in parts of 1024
+PARTS = 1024
 
 
 def capped(groups: int, rows: int, relation: str) -> Dataset:
@@ -56,9 +55,9 @@ ADDITIVE: list[tuple[dict[str, Any], Any]] = [
     (MEAN, lambda l0, m: [l0 * m * 250, l0 * m]),
     ({**MEAN, "fn": "variance"}, lambda l0, m: [l0 * m * 250, l0 * m, l0 * m * 31250]),
     ({**MEAN, "fn": "stdev"}, lambda l0, m: [l0 * m * 250, l0 * m, l0 * m * 31250]),
-    (HISTOGRAM, lambda l0, m: [l0 * m * row_weight(m)]),
-    ({**QUANTILE, "q": NINE, "bins": 256}, lambda l0, m: [l0 * m * row_weight(m)] * 2),
-    ({**QUANTILE, "q": NINE, "bins": 257}, lambda l0, m: [l0 * m * row_weight(m)] * 3),
+    (HISTOGRAM, lambda l0, m: [l0 * m * PARTS]),
+    ({**QUANTILE, "q": NINE, "bins": 256}, lambda l0, m: [l0 * m * PARTS] * 2),
+    ({**QUANTILE, "q": NINE, "bins": 257}, lambda l0, m: [l0 * m * PARTS] * 3),
 ]
 
 
@@ -102,7 +101,7 @@ def test_a_quantile_is_one_exponential_event_in_each_of_the_groups_of_a_unit(
     (choice,) = made.choices
     units = 2 if relation == "replace_one" else 1
     # rank scores in parts of 10,000 rows (1,024ths of them where rows are scaled down)
-    assert choice.sensitivity == rows * row_weight(rows) * part
+    assert choice.sensitivity == rows * PARTS * part
     assert choice.epsilon == pytest.approx(Decimal(1) / (groups * units), rel=Decimal("1e-9"))
     assert Fraction(choice.scale) >= 2 * choice.sensitivity / Fraction(choice.epsilon)
     event = Exponential(str(choice.epsilon), sampler="opendp/0.16")

@@ -3,7 +3,6 @@
 import random
 from collections import Counter
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -160,19 +159,18 @@ def test_uncapped_weights_are_the_plain_counts_of_the_bins(
     assert weights(winter, plan, top, known, on=on) == {(): dict(named)}
 
 
-def test_a_unit_beyond_its_cap_weighs_its_share_in_every_bin(tmp_path: Path) -> None:
-    plan = plan_for(
-        query([{**HISTOGRAM, "edges": [0, 10, 20]}], [], bounds={"max_groups": 1, "max_rows": 3}),
-        dataset(),
-    )
+@pytest.mark.parametrize("most", [1, 3])
+def test_a_unit_beyond_its_cap_weighs_its_share_in_every_bin(most: int) -> None:
+    bounds = {"max_groups": 1, "max_rows": most}
+    plan = plan_for(query([{**HISTOGRAM, "edges": [0, 10, 20]}], [], bounds=bounds), dataset())
     with duckdb.connect() as connection:
         connection.execute("CREATE TABLE flights (tailnum VARCHAR, distance BIGINT)")
         rows = [("a", 5)] * 9 + [("a", 15)] * 3 + [("b", 5), ("b", 99), (None, 5)]
         connection.executemany("INSERT INTO flights VALUES (?, ?)", rows)
         (spread,) = plan.spreads
         found = weights(connection, plan, spread)
-    # 12 rows of "a" within the edges count as 3: 9/12 and 3/12 of them; "b" has one.
-    assert found == {(): {0: 9 * 3 * 1024 // 12 + 1024, 1: 3 * 3 * 1024 // 12}}
+    # 12 rows of "a" within the edges count as `most`: 9/12 and 3/12 of them; "b" has one.
+    assert found == {(): {0: 9 * most * 1024 // 12 + 1024, 1: 3 * most * 1024 // 12}}
 
 
 def test_a_unit_counts_once_for_a_key_however_many_rows_it_has() -> None:
