@@ -186,6 +186,11 @@ class EpsilonLedger:
         `reused_from` of the answer names a job that has released just this: a submit is answered by
         it at no charge, whatever a fresh release would cost.
 
+        Of a query it shows the `plan`, the `predicted` errors, and by the newest `profile` what
+        caps and bounds will cut off (`truncation`) and better ones (`proposed`).
+
+        kind: where the spec does not say it by itself, as a profile of all defaults does not.
+
         Raises:
             Refused: it could not be priced.
         """
@@ -216,6 +221,26 @@ class EpsilonLedger:
         body: Document = {"kind": kind, "inputs": inputs, "spec": spec, "purpose": purpose}
         body |= {} if reuse else {"reuse": False}
         return self.post("/v1/jobs", body, idempotency_key=idempotency_key)
+
+    def profile(
+        self,
+        *,
+        inputs: Sequence[Mapping[str, Any]],
+        spec: Mapping[str, Any],
+        purpose: str,
+        timeout_s: float | None = None,
+        idempotency_key: str | None = None,
+    ) -> Document:
+        """Pay for a profile of a dataset and wait for it; every quote after it reads it, free.
+
+        Raises:
+            Refused: for example `budget-exceeded`; or `result-not-ready`, where the job failed.
+            TimeoutError: it had not ended after `timeout_s`; it goes on without us.
+        """
+        job = self.submit(
+            "profile", inputs=inputs, spec=spec, purpose=purpose, idempotency_key=idempotency_key
+        )
+        return self.result(self.wait(job["id"], timeout_s=timeout_s)["id"])
 
     def reservation(
         self,

@@ -248,6 +248,10 @@ def _engine(kind: str) -> Engine:
         from workers.engines.query.engine import QueryEngine
 
         return QueryEngine()
+    if kind == "profile":
+        from workers.engines.query.profile import ProfileEngine
+
+        return ProfileEngine()
     if kind == "train":
         from workers.engines.train.engine import TrainingEngine
 

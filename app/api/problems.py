@@ -73,6 +73,11 @@ PROBLEMS: dict[type[DomainError], Problem] = {
         422, "Too many groups", "{pointer}: {cells} cells were asked, at most {most} are answered"
     ),
     errors.RangeTooWide: Problem(422, "The range is too wide", "{pointer}: {reason}"),
+    errors.NominalSizeTooSmall: Problem(
+        422,
+        "Too few for so little epsilon",
+        "{pointer}: a nominal size of {needed} is needed, {declared} is declared",
+    ),
     errors.SqlNotAccepted: Problem(
         422, "This SQL is not accepted", "{pointer}: line {line}, column {column}: {reason}"
     ),

@@ -350,6 +350,20 @@ class RangeTooWide(DomainError):
 
 
 @dataclass(eq=False)
+class NominalSizeTooSmall(DomainError):
+    """The public nominal size is below 200 / epsilon, so that a rank would be noise alone (R27).
+
+    needed: the least nominal size at this epsilon; declared: what the dataset says of itself.
+    """
+
+    code: ClassVar[str] = "nominal-size-too-small"
+
+    pointer: str
+    needed: int
+    declared: int
+
+
+@dataclass(eq=False)
 class SqlNotAccepted(DomainError):
     """The SQL text of a query does not parse, or holds a node that is not on the allow-list.
 

@@ -28,6 +28,7 @@ from app.services import (
     audit,
     explanation,
     idempotency,
+    profiles,
     rates,
     releases,
     windows,
@@ -86,6 +87,8 @@ class Admissions:
     def quote(self, caller: Caller, request: QuoteRequest) -> dict[str, Any]:
         """Price a request and say what would be left; touches no row, takes no lock.
 
+        A query comes with a preview of its errors, by its plan and by a released profile.
+
         Raises:
             InvalidParameter, MechanismNotPriced, RefusedByName: as a submit would.
         """
@@ -107,7 +110,8 @@ class Admissions:
         with snapshot(self.make_session) as session:
             path = _path_with_windows(session, priced)
             quoted = explanation.quote_json(session, caller, path, priced)
-        return {**quoted, "reused_from": reused_from}
+            shown = profiles.preview_json(session, caller, priced)
+        return {**quoted, **shown, "reused_from": reused_from}
 
     def submit(self, caller: Caller, request: JobRequest, keyed: Keyed) -> dict[str, Any]:
         """Admit a job: reserve its worst-case privacy loss and queue it, or refuse.

@@ -24,7 +24,8 @@ from app.domain.errors import InvalidParameter, NotAllowed, NotFound, ScopeClose
 from app.domain.mechanisms.parsing import Part
 from app.domain.partitions import AskedBlocks, Ranges, choose, most_blocks, ranges_to_json
 from app.domain.privacy import Loss
-from app.domain.queries import QuerySpec, parse_query, plan_query
+from app.domain.profiles import ProfilePlan, ProfileSpec, parse_profile, plan_profile
+from app.domain.queries import QueryPlan, QuerySpec, parse_query, plan_query
 from app.domain.queries.joins import named_datasets
 from app.domain.releases import release_sha256
 from app.domain.training import TrainSpec, evaluation_dataset_id, parse_training
@@ -34,7 +35,7 @@ from app.services.holdings import Holding
 from app.services.parts import parse_parts, slots_asked, slots_of
 from app.services.public_tables import look_up_public
 
-JobKind = Literal["query", "train"]
+JobKind = Literal["query", "train", "profile"]
 INPUTS_MOST = 16
 UNITS_MOST = 2**40
 SALT_BYTES = 16
@@ -88,6 +89,7 @@ class PricedRequest:
     prices: one price a part; `loss` charges every part at its `max_units`.
     budget_ids: leaf and ancestors without repeats, in id order: the lock order.
     parts_at_epsilon: the parts of the same query at another target; None for other kinds.
+    plan: what a query or a profile draws, for the preview of a quote.
     slots: the slot of each part, where a leaf is a plan (R10); else none.
     stated: of each part that was converted to the unit of the dataset, what was stated (R7).
     public_versions: by id, of each public dataset that the job will read.
@@ -106,6 +108,7 @@ class PricedRequest:
     asked_epsilon: Decimal | None = None
     salt: str = field(default_factory=lambda: secrets.token_hex(SALT_BYTES))
     figures: Mapping[str, Any] = field(default_factory=dict)
+    plan: QueryPlan | ProfilePlan | None = None
     slots: tuple[str, ...] = ()
     stated: tuple[Mapping[str, Any] | None, ...] = ()
     public_versions: Mapping[str, int] = field(default_factory=dict)
@@ -236,6 +239,7 @@ class Unpriced:
     leaf: Holding | None
     query: QuerySpec | None = None
     others: Mapping[str, Dataset] = field(default_factory=dict)
+    profile: ProfileSpec | None = None
     training: TrainSpec | None = None
     parts: tuple[Part, ...] = ()
     stated: tuple[Mapping[str, Any] | None, ...] = ()
@@ -254,11 +258,12 @@ class Unpriced:
 
     @property
     def release_sha256(self) -> str | None:
-        """What an equal query is known by; nothing else is answered by an earlier release."""
-        if self.query is None:
+        """What an equal query or profile is known by; all else is released afresh."""
+        asked = self.query or self.profile
+        if asked is None:
             return None
         inputs = [each.to_json() for each in self.inputs]
-        return release_sha256(self.query.spec_sha256, inputs, self.public_versions)
+        return release_sha256(asked.spec_sha256, inputs, self.public_versions)
 
     def priced(self) -> PricedRequest:
         """Calibrate and price: seconds of arithmetic at most, outside any transaction.
@@ -270,9 +275,10 @@ class Unpriced:
         if self.query is not None:
             query, others = self.query, self.others
             plan = plan_query(query, self.dataset, others=others)
-            priced = self._priced("query", query.to_json(), plan.parts, plan.figures)
+            priced = self._priced("query", query.to_json(), plan.parts, {})
             return replace(
                 priced,
+                plan=plan,
                 asked_epsilon=query.epsilon,
                 parts_at_epsilon=lambda text: (
                     plan_query(
@@ -280,6 +286,10 @@ class Unpriced:
                     ).parts
                 ),
             )
+        if self.profile is not None:
+            profile = plan_profile(self.profile, self.dataset)
+            priced = self._priced("profile", self.profile.to_json(), profile.parts, {})
+            return replace(priced, plan=profile)
         if self.training is not None:
             training = _calibrated(self.training, self.relation, self.leaf)
             spec = training.to_json()
@@ -345,13 +355,15 @@ def look_up_job(
             slots_at=slots_at,
             public_versions=public.versions,
         )
+    if kind == "profile":
+        return _unpriced(resolved, profile=parse_profile(spec, dataset), slots=slots)
     if kind == "train":
         named = evaluation_dataset_id(spec)
         public = look_up_public(session, caller, () if named is None else (named,))
         training = parse_training(spec, dataset, public.datasets)
         versions = public.versions
         return _unpriced(resolved, training=training, slots=slots, public_versions=versions)
-    raise InvalidParameter("/kind", "A job is a query or a train.")
+    raise InvalidParameter("/kind", "A job is a query, a profile or a train.")
 
 
 def look_up_parts(

@@ -166,6 +166,7 @@ def post(
             fence=held.fence,
             document=dict(document),
             artifacts=[dict(item) for item in artifacts],
+            profile_of=UUID(job.inputs[0]["dataset_id"]) if job.kind == "profile" else None,
             created_at=now,
         )
     )

@@ -341,8 +341,41 @@ BAD_TRAININGS: list[Change] = [
 ]
 
 
+PROFILE: dict[str, Any] = {
+    "v": 1,
+    "groupings": [],
+    "values": [{"col": "distance", "q": ["0.5"]}],
+    "privacy": {"epsilon": "0.5", "delta": "0"},
+}
+BAD_PROFILES: list[Change] = [
+    *(put("privacy.epsilon", bad) for bad in [*NOT_DECIMALS, "0"]),
+    put("surprise", 1),
+    put("v", 2),
+    put("measures", [{"fn": "count"}]),
+    put("groupings", [{"by": []}]),
+    put("values", []),
+    put("values", [{"col": "distance"}] * 2),
+    put("values.0.col", "nobody"),
+    put("values.0.col", "pixels"),
+    put("values.0.q", ["0"]),
+    put("values.0.q", [f"0.{tenth}" for tenth in range(1, 7)]),
+    put("values.0.bins", 2**40),
+    put("values.0.hi", "-1"),
+    put("bounds", {"max_rows": 2}),
+    # 1,000 records: at least 0.2 for one draw (R27)
+    put("privacy.epsilon", "0.19"),
+    put("privacy.noise", "none"),
+    put("privacy.delta", "2"),
+]
+
+
 @pytest.mark.parametrize(
-    ("kind", "good", "changes"), [("query", QUERY, BAD_QUERIES), ("train", TRAIN, BAD_TRAININGS)]
+    ("kind", "good", "changes"),
+    [
+        ("query", QUERY, BAD_QUERIES),
+        ("train", TRAIN, BAD_TRAININGS),
+        ("profile", PROFILE, BAD_PROFILES),
+    ],
 )
 def test_no_malformed_job_is_priced_or_leaves_a_row(
     on_sqlite: World, kind: str, good: dict[str, Any], changes: list[Change]

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import httpx
 import pytest
+from sqlalchemy import select
 
 from app import client as client_module
 from app.client import EpsilonLedger, Refused
@@ -26,6 +27,8 @@ COUNT: dict[str, Any] = {
     "measures": [{"fn": "count"}],
     "privacy": {"epsilon": "0.1", "delta": "0", "noise": "discrete_laplace"},
 }
+
+PURE = {"type": "pure", "epsilon": "0.01"}
 
 Handler = Callable[[httpx.Request], httpx.Response]
 
@@ -61,7 +64,14 @@ def lossy(world: World, lost: int, sent: list[httpx.Request]) -> EpsilonLedger:
     return EpsilonLedger("http://testserver", world.keys["ml_engineer"], transport=transport)
 
 
-def settle(world: World, job_id: str, *, file: bytes = b"weights") -> None:
+def settle(
+    world: World,
+    job_id: str,
+    *,
+    file: bytes = b"weights",
+    document: dict[str, Any] | None = None,
+    profile_of: UUID | None = None,
+) -> None:
     """What a worker leaves behind: progress, a posted result, an artifact."""
     services = world.client.app.state.services  # type: ignore[attr-defined]
     now = datetime.now(UTC)
@@ -79,7 +89,14 @@ def settle(world: World, job_id: str, *, file: bytes = b"weights") -> None:
             "size_bytes": len(file),
         }
         session.add(
-            Result(job_id=job.id, fence=1, document={"rows": []}, artifacts=[named], created_at=now)
+            Result(
+                job_id=job.id,
+                fence=1,
+                document=document or {"rows": []},
+                artifacts=[named],
+                profile_of=profile_of,
+                created_at=now,
+            )
         )
         session.get_one(Reservation, job.reservation_id).state = "posted"
         job.state, job.finished_at = "settled", now
@@ -92,6 +109,47 @@ def submitted(ledger: EpsilonLedger, world: World) -> tuple[dict[str, Any], str]
     quote = ledger.quote(inputs=inputs, spec=COUNT)
     assert quote["charges"][0]["fits"] is True
     return ledger.submit("query", inputs=inputs, spec=COUNT, purpose="a count"), budget
+
+
+PROFILE: dict[str, Any] = {
+    "v": 1,
+    "groupings": [{"by": [], "rows_most": 1}],
+    "values": [],
+    "privacy": {"epsilon": "0.5", "delta": "0"},
+}
+
+
+def test_a_profile_is_paid_for_and_the_next_quote_reads_it(
+    on_sqlite: World, ledger: EpsilonLedger
+) -> None:
+    dataset = register(on_sqlite)
+    inputs = reservation_body(dataset, open_root(on_sqlite, dataset))["inputs"]
+    assert ledger.quote(inputs=inputs, spec=PROFILE)["kind"] == "profile"
+    quote = ledger.quote(inputs=inputs, spec=COUNT)
+    assert quote["truncation"]["profile"] is None
+    assert quote["proposed"]["bounds"] is None
+    told = {"from": [1], "units": [40], "half_width_95": "6", "mechanism": "discrete_laplace"}
+    document = {"v": 1, "groupings": [{"by": [], "rows": told}], "values": [], "notes": []}
+
+    def work() -> None:
+        services = on_sqlite.client.app.state.services  # type: ignore[attr-defined]
+        job: Job | None = None
+        while job is None:
+            with transaction(services.make_session) as session:
+                job = session.scalars(select(Job).where(Job.kind == "profile")).one_or_none()
+        settle(on_sqlite, str(job.id), document=document, profile_of=UUID(dataset))
+
+    working = threading.Thread(target=work)
+    working.start()
+    result = ledger.profile(inputs=inputs, spec=PROFILE, purpose="caps", timeout_s=30)
+    working.join()
+    assert result["groupings"][0]["rows"] == told
+    again = ledger.quote(inputs=inputs, spec=COUNT)
+    assert again["truncation"]["profile"]["version"] == 1
+    assert again["truncation"]["max_rows"] == {"lost_share": "0", "reason": None}
+    assert again["proposed"]["bounds"] == {"max_groups": 1, "max_rows": 1}
+    outside = ledger.quote(inputs=inputs, parts=[{"mechanism": PURE, "max_units": 1}])
+    assert outside["truncation"] is None
 
 
 def test_a_job_is_quoted_submitted_followed_and_collected(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from sqlalchemy import text
@@ -13,6 +14,8 @@ from app.db.session import make_engine, transaction
 from tests.world import new_world
 
 PRICE = "INSERT INTO prices (digest, document, created_at) VALUES ('d', '{}', '2026-01-01')"
+VALUE = {"col": "value", "lo": "0", "hi": "9", "q": ["0.5"]}
+BEFORE_PROFILES = "0010"
 TAMPERINGS = [
     "UPDATE prices SET document = '[]'",
     "DELETE FROM prices",
@@ -94,4 +97,40 @@ def test_a_new_kind_of_entry_keeps_the_entries_and_their_fences(
         # what such an entry says is not forgotten for the sake of an older schema
         with pytest.raises(IntegrityError):
             migrate.downgrade(database_url, "0005")
+        assert world.verified()
+
+
+def test_a_new_kind_of_job_keeps_the_jobs_and_what_points_at_them(
+    database_url: str, make_session: sessionmaker[Session], tmp_path: Path
+) -> None:
+    with new_world(make_session, tmp_path) as world:
+        root = world.open_root()
+        kept = [world.submit(root)["id"] for _ in range(3)]
+        with transaction(make_session) as session:
+            session.execute(
+                text(
+                    "INSERT INTO results (job_id, fence, document, artifacts, created_at)"
+                    " SELECT id, 1, '{}', '[]', '2026-01-01' FROM jobs"
+                )
+            )
+        before = [world.jobs.get(world.engineer, UUID(job_id)) for job_id in kept]
+        profile = {"v": 1, "privacy": {"epsilon": "0.5", "delta": "0"}, "values": [VALUE]}
+        migrate.downgrade(database_url, BEFORE_PROFILES)
+        with make_session() as session, pytest.raises(IntegrityError, match="kind"):
+            session.execute(text("UPDATE jobs SET kind = 'profile'"))
+        migrate.upgrade(database_url)
+        assert migrate.differences(database_url) == []
+        assert [world.jobs.get(world.engineer, UUID(job_id)) for job_id in kept] == before
+        with transaction(make_session) as session:
+            # jobs are still what results and wake-ups point at
+            for child in ("results", "outbox"):
+                joined = f"SELECT count(*) FROM {child} c JOIN jobs j ON j.id = c.job_id"
+                assert session.execute(text(joined)).scalar_one() == 3
+            with pytest.raises(IntegrityError), session.begin_nested():
+                session.execute(text("DELETE FROM jobs"))
+        world.submit(root, profile, kind="profile")
+        # a profile that was paid for is not forgotten for the sake of an older schema
+        with pytest.raises(IntegrityError):
+            migrate.downgrade(database_url, BEFORE_PROFILES)
+        assert migrate.differences(database_url) == []
         assert world.verified()

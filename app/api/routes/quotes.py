@@ -14,6 +14,7 @@ from app.domain.errors import (
     BoundsRequired,
     DeltaRequired,
     MechanismNotPriced,
+    NominalSizeTooSmall,
     NotFound,
     RangeTooWide,
     RefusedByName,
@@ -30,6 +31,7 @@ PRICING = (
     DeltaRequired,
     TooManyGroups,
     RangeTooWide,
+    NominalSizeTooSmall,
     SqlNotAccepted,
 )
 

@@ -22,7 +22,7 @@ from app.domain.errors import InvalidParameter
 from app.domain.partitions import BLOCKS_MOST, RANGES_MOST, parse_asked
 from app.services.admission import QuoteRequest
 from app.services.placement import JobRequest, ReservationRequest
-from app.services.pricing import InputRequest
+from app.services.pricing import InputRequest, JobKind
 
 PARTS_MOST = 100
 LEASE_MOST_S = 7 * 24 * 3600
@@ -133,10 +133,17 @@ class _WithParts(WireRequest):
         return [part.to_document() for part in self.parts]
 
 
+def _kind_of(spec: DomainDocument) -> JobKind:
+    """The kind of a spec that says so itself: by keys that no other kind has."""
+    if "algorithm" in spec:
+        return "train"
+    return "profile" if "groupings" in spec or "values" in spec else "query"
+
+
 class QuoteCreate(_WithParts):
     """A job of ours (spec, kind where it is not plain) or the parts of one that runs elsewhere."""
 
-    kind: Literal["query", "train"] | None = None
+    kind: JobKind | None = None
     spec: DomainDocument | None = None
     reuse: bool = True
 
@@ -153,31 +160,62 @@ class QuoteCreate(_WithParts):
         if self.spec is None and kind is not None:
             raise InvalidParameter("/kind", "goes with a spec")
         if self.spec is not None and kind is None:
-            # a training spec names its algorithm; no query has one
-            kind = "train" if "algorithm" in self.spec else "query"
+            kind = _kind_of(self.spec)
         inputs = requests_of(self.inputs)
         return QuoteRequest(inputs=inputs, kind=kind, spec=self.spec, parts=parts, reuse=self.reuse)
+
+
+class TruncationRead(WireAnswer):
+    """What caps and bounds are expected to cut off a query, by a released profile.
+
+    Shares are decimal strings, null with a `reason` where no profile tells them.
+    """
+
+    profile: dict[str, Any] | None
+    max_groups: dict[str, str | None]
+    max_rows: dict[str, str | None]
+    measures: list[dict[str, Any]]
+    notes: list[str]
+
+
+class ProposedRead(WireAnswer):
+    """The caps and bounds with the least expected truncation and noise together."""
+
+    bounds: dict[str, int] | None
+    reason: str | None
+    measures: list[dict[str, str | None]]
 
 
 class QuoteRead(WireAnswer):
     """What would be charged where, what remains, and the largest request that would pass.
 
-    reused_from: the settled job that would answer this query at no charge; all else is said of a
+    Of a query also a preview: `plan` with every draw of noise, `predicted` with the 95% half-width
+    of every measure, `group_size_shown` where keys are private, and, by the newest profile that
+    the caller may know of, `truncation` and `proposed`.
+
+    reused_from: the settled job that would answer this request at no charge; all else is said of a
     fresh release.
     """
 
     charges: list[dict[str, Any]]
     reused_from: IdText | None
+    plan: dict[str, Any] | None = None
+    predicted: list[dict[str, Any]] | None = None
+    group_size_shown: dict[str, int] | None = None
+    truncation: TruncationRead | None = None
+    proposed: ProposedRead | None = None
 
 
 class JobSubmit(WireRequest):
     """A job that our workers run.
 
-    reuse: a query is answered by what an equal one has released, at no charge, where the caller may
-    read that; `false` draws fresh noise and is charged.
+    kind: a `query`; a `train`; or a `profile`, which is charged once and read by every quote of a
+    query after it.
+    reuse: a query or a profile is answered by what an equal one has released, at no charge, where
+    the caller may read that; `false` draws fresh noise and is charged.
     """
 
-    kind: Literal["query", "train"]
+    kind: JobKind
     inputs: Inputs
     spec: DomainDocument
     purpose: Words

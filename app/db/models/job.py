@@ -15,7 +15,7 @@ class Job(Base):
 
     __tablename__ = "jobs"
     __table_args__ = (
-        CheckConstraint("kind IN ('query', 'train')", name="kind"),
+        CheckConstraint("kind IN ('query', 'train', 'profile')", name="kind"),
         CheckConstraint(
             "state IN ('queued', 'running', 'settled', 'cancelled', 'failed')", name="state"
         ),
@@ -58,6 +58,8 @@ class Result(Base):
     document: Mapped[dict[str, Any]] = mapped_column(JsonText)
     # [{"name", "sha256", "size_bytes"}], files of (job, fence); nothing else is ever served
     artifacts: Mapped[list[dict[str, Any]]] = mapped_column(JsonText)
+    # the dataset that it profiles, so that a quote finds the newest one; None for other kinds
+    profile_of: Mapped[UUID | None] = mapped_column(ForeignKey("datasets.id"), index=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 

@@ -70,7 +70,7 @@ def _parse_measure(document: object, dataset: Dataset, pointer: str) -> Measure:
         case "count_distinct":
             return _parse_count_distinct(document, dataset, pointer)
         case "quantile" | "histogram":
-            return _parse_placed(document, dataset, pointer)
+            return parse_placed(document, dataset, pointer)
         case "top_k":
             return _parse_top_k(document, dataset, pointer)
     fields = read_object(
@@ -79,12 +79,12 @@ def _parse_measure(document: object, dataset: Dataset, pointer: str) -> Measure:
     fn = cast(MeasureName, read_choice(fields["fn"], f"{pointer}/fn", get_args(MeasureName)))
     column = find_number(_required(fields, "col", pointer), dataset, f"{pointer}/col")
     low, high, grid = _parse_range(fields, column, pointer)
-    return Measure(fn, column.name, low, high, grid, _parse_weight(fields, pointer))
+    return Measure(fn, column.name, low, high, grid, parse_weight(fields, pointer))
 
 
 def _parse_count(document: object, dataset: Dataset, pointer: str) -> Measure:
     fields = read_object(document, pointer, required=("fn",), optional=("col", "weight"))
-    weight = _parse_weight(fields, pointer)
+    weight = parse_weight(fields, pointer)
     if "col" not in fields:
         return Measure("count", None, None, None, None, weight)
     counted = find_column(fields["col"], dataset, f"{pointer}/col")
@@ -100,11 +100,16 @@ def _parse_count_distinct(document: object, dataset: Dataset, pointer: str) -> M
             f"{pointer}/col",
             "only units of privacy are counted as distinct; leave this out, or group by the column",
         )
-    return Measure("count_distinct", None, None, None, None, _parse_weight(fields, pointer))
+    return Measure("count_distinct", None, None, None, None, parse_weight(fields, pointer))
 
 
-def _parse_placed(document: object, dataset: Dataset, pointer: str) -> Measure:
-    """A quantile or a histogram: values in public bins between public bounds."""
+def parse_placed(document: object, dataset: Dataset, pointer: str) -> Measure:
+    """A quantile or a histogram: values in public bins between public bounds.
+
+    Raises:
+        InvalidParameter: malformed, unknown or out of range.
+        BoundsRequired: neither the request nor the schema has bounds.
+    """
     fields = read_object(
         document,
         pointer,
@@ -113,7 +118,7 @@ def _parse_placed(document: object, dataset: Dataset, pointer: str) -> Measure:
     )
     fn = cast(MeasureName, read_choice(fields["fn"], f"{pointer}/fn", _PLACED))
     column = find_number(fields["col"], dataset, f"{pointer}/col")
-    weight = _parse_weight(fields, pointer)
+    weight = parse_weight(fields, pointer)
     if fn == "histogram":
         if "q" in fields:
             raise InvalidParameter(f"{pointer}/q", "belongs to a quantile")
@@ -168,7 +173,7 @@ def _parse_top_k(document: object, dataset: Dataset, pointer: str) -> Measure:
         )
     most = min(KEYS_SHOWN_MOST, len(column.domain))
     k = read_integer(fields["k"], f"{pointer}/k", low=1, high=most)
-    return Measure("top_k", column.name, None, None, None, _parse_weight(fields, pointer), k=k)
+    return Measure("top_k", column.name, None, None, None, parse_weight(fields, pointer), k=k)
 
 
 def parse_edges(document: object, pointer: str) -> tuple[Decimal, ...]:
@@ -278,7 +283,12 @@ def _parse_range(
     return low, high, grid
 
 
-def _parse_weight(fields: Mapping[str, Any], pointer: str) -> Decimal:
+def parse_weight(fields: Mapping[str, Any], pointer: str) -> Decimal:
+    """A share of the privacy asked for, relative to the others; 1 unless said.
+
+    Raises:
+        InvalidParameter: not from 0.001 to 1,000.
+    """
     weight = parse_decimal(fields.get("weight", "1"), f"{pointer}/weight")
     if not LEAST_WEIGHT <= weight <= LARGEST_WEIGHT:
         raise InvalidParameter(f"{pointer}/weight", f"from {LEAST_WEIGHT} to {LARGEST_WEIGHT}")

@@ -92,14 +92,14 @@ def parse_query(
         ),
     )
     read_integer(fields["v"], f"{pointer}/v", low=1, high=1)
-    unit = _require_priced_unit(dataset)
+    unit = require_priced_unit(dataset)
     joins = parse_joins(fields.get("joins", []), dataset, others, f"{pointer}/joins")
     dataset = joined(dataset, joins, others)
     where = parse_where(fields.get("where", []), dataset, f"{pointer}/where")
-    group_by = _parse_group_by(fields.get("group_by", []), dataset, f"{pointer}/group_by")
+    group_by = parse_group_by(fields.get("group_by", []), dataset, f"{pointer}/group_by")
     measures = parse_measures(fields["measures"], dataset, f"{pointer}/measures")
     groups, rows = _parse_caps(fields.get("bounds", {}), unit, f"{pointer}/bounds")
-    epsilon, delta, noise = _parse_privacy(fields["privacy"], f"{pointer}/privacy")
+    epsilon, delta, noise = parse_privacy(fields["privacy"], f"{pointer}/privacy")
     confidence = parse_decimal(fields.get("confidence", "0.95"), f"{pointer}/confidence")
     if confidence != CONFIDENCE:
         raise InvalidParameter(f"{pointer}/confidence", "intervals are given at 0.95")
@@ -125,12 +125,16 @@ def parse_query(
     )
     if delta == 0 and spec.has_private_keys:
         raise DeltaRequired(f"{pointer}/privacy/delta", "private keys pass a threshold")
-    if delta == 0 and noise == "discrete_gaussian":
-        raise DeltaRequired(f"{pointer}/privacy/delta", "Gaussian noise has no bound at delta 0")
     return spec
 
 
-def _require_priced_unit(dataset: Dataset) -> UnitOfPrivacy:
+def require_priced_unit(dataset: Dataset) -> UnitOfPrivacy:
+    """The unit of a dataset whose queries are proven and bounded.
+
+    Raises:
+        InvalidParameter: the dataset is public, or declares no query caps for its users.
+        MechanismNotPriced: its relation has no query mechanisms (R7).
+    """
     if dataset.access != "private" or dataset.unit is None or dataset.relation is None:
         raise InvalidParameter(
             "/inputs/0/dataset_id", "queries are charged for a private dataset; this one is public"
@@ -160,7 +164,13 @@ def _parse_caps(document: object, unit: UnitOfPrivacy, pointer: str) -> tuple[in
     return values["max_groups"], values["max_rows"]
 
 
-def _parse_privacy(document: object, pointer: str) -> tuple[Decimal, Decimal, NoiseChoice]:
+def parse_privacy(document: object, pointer: str) -> tuple[Decimal, Decimal, NoiseChoice]:
+    """A target: epsilon, delta (0 unless said) and the kind of noise.
+
+    Raises:
+        InvalidParameter: malformed or out of range.
+        DeltaRequired: Gaussian noise with a delta of 0.
+    """
     fields = read_object(document, pointer, required=("epsilon",), optional=("delta", "noise"))
     epsilon = parse_decimal(fields["epsilon"], f"{pointer}/epsilon")
     if not LEAST_EPSILON <= epsilon <= LARGEST_EPSILON:
@@ -172,10 +182,18 @@ def _parse_privacy(document: object, pointer: str) -> tuple[Decimal, Decimal, No
             f"{pointer}/delta", f"0, or from {4 * LEAST_DELTA} to {LARGEST_DELTA}"
         )
     noise = read_choice(fields.get("noise", "auto"), f"{pointer}/noise", get_args(NoiseChoice))
+    if delta == 0 and noise == "discrete_gaussian":
+        raise DeltaRequired(f"{pointer}/delta", "Gaussian noise has no bound at delta 0")
     return epsilon, delta, cast(NoiseChoice, noise)
 
 
-def _parse_group_by(document: object, dataset: Dataset, pointer: str) -> tuple[GroupBy, ...]:
+def parse_group_by(document: object, dataset: Dataset, pointer: str) -> tuple[GroupBy, ...]:
+    """The groups: private keys, public keys or public bins, one a column.
+
+    Raises:
+        InvalidParameter: malformed, an unknown column, or a column twice.
+        RefusedByName: keys of a column without a public domain, given as public (R28).
+    """
     entries = read_list(document, pointer, most=GROUPINGS_MOST)
     groups = tuple(
         _parse_grouping(entry, dataset, under(pointer, index))

@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 from app.domain.columns import Key
 from app.domain.mechanisms.parsing import Mechanism
-from app.domain.queries.spec import Measure
+from app.domain.queries.spec import GroupBy, Measure
 
 NoiseKind = Literal["discrete_laplace", "discrete_gaussian"]
 QuantityKind = Literal["units", "count", "sum", "centred_sum", "centred_square", "bins", "level"]
@@ -74,6 +74,11 @@ class Spread:
     of_records: bool = False
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns whose values it is made of."""
+        return (self.column,)
+
+    @property
     def weight(self) -> int:
         """The weight of one row; finer than 1 where rows of one unit may be scaled down."""
         return 1 if self.counts == "units" or self.of_records else ROW_WEIGHT
@@ -82,6 +87,42 @@ class Spread:
     def bound(self) -> int:
         """The most by which one unit moves one group: in L1 for rows, in each bin for units."""
         return 1 if self.counts == "units" else self.rows_most * self.weight
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """The units by how many groups, or rows in a group, each of them has: one entry per unit.
+
+    by: the groups, as those of a query; private keys are counted here and never shown.
+    of: `groups`: a unit's entry is the number of groups in which it has a row. `rows`: it gives
+        each of its groups an equal share of its entry, by its rows there; without groups the
+        entry is the number of all its rows.
+    bins: of whole numbers from 1 on; the last bin takes what is above it too.
+
+    Proof of the bound, for a user, for what one has in one period, an
+    entry is a function of the rows of its own unit, and its shares, rounded toward zero, are
+    `weight` together at most. So a unit that is added or removed moves the weights of all bins by
+    `weight` in L1, and one that is replaced by twice as much. No cap is needed and none is applied.
+    """
+
+    by: tuple[GroupBy, ...]
+    of: Literal["groups", "rows"]
+    bins: EdgeBins
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns whose values it is made of."""
+        return tuple(group.column for group in self.by)
+
+    @property
+    def weight(self) -> int:
+        """The weight of one entry; finer than 1 where groups share it."""
+        return ROW_WEIGHT if self.of == "rows" and self.by else 1
+
+    @property
+    def bound(self) -> int:
+        """The most by which one unit moves all bins, in L1."""
+        return self.weight
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +150,7 @@ class Quantity:
     centre_step: int = 0
     bound: int = 1
     centre_square: int = 0
-    spread: Spread | None = None
+    spread: Spread | Tally | None = None
     level: int = 0
 
 

@@ -318,8 +318,13 @@ class QuerySpec:
         Two jobs with this digest, on the same dataset versions and scope paths, ask for the same
         release; what the first one released answers the second at no charge.
         """
-        text = json.dumps(_normal(self), sort_keys=True, separators=(",", ":"))
-        return sha256(text.encode()).hexdigest()
+        return normal_sha256(self)
+
+
+def normal_sha256(spec: object) -> str:
+    """A name of a frozen spec: equal values give equal names, and no two classes do."""
+    text = json.dumps(_normal(spec), sort_keys=True, separators=(",", ":"))
+    return sha256(text.encode()).hexdigest()
 
 
 def _normal(value: object) -> Any:

@@ -15,9 +15,12 @@ from app.domain.mechanisms.parsing import (
     Exponential,
     Mechanism,
     Repeated,
+    Threshold,
     parse_mechanism,
 )
 from app.domain.queries import QueryPlan, parse_query, plan_query
+from app.domain.queries.noise import largest_rho
+from app.domain.queries.preview import preview
 from tests.domain.queries.test_queries import DATASET, dataset, simple
 
 SUM = {"fn": "sum", "col": "distance", "lo": "-7000", "hi": "5000", "grid": "10"}
@@ -49,6 +52,7 @@ def planned(measure: dict[str, Any], on: Dataset, **changes: Any) -> QueryPlan:
 
 # measure, and by hand the L1 sensitivities of its events for L0 groups and m rows
 ADDITIVE: list[tuple[dict[str, Any], Any]] = [
+    ({"fn": "count"}, lambda l0, m: [l0 * m]),
     ({"fn": "count", "col": "delay"}, lambda l0, m: [l0 * m]),
     ({"fn": "count_distinct"}, lambda l0, m: [l0]),
     (SUM, lambda l0, m: [l0 * m * 700]),
@@ -93,6 +97,54 @@ def test_additive_noise_is_charged_for_the_sensitivity_found_by_hand(
 @pytest.mark.parametrize("relation", ["add_remove", "replace_one"])
 @pytest.mark.parametrize("rows", [1, 10])
 @pytest.mark.parametrize("groups", [1, 3])
+@pytest.mark.parametrize(("measure", "by_hand"), ADDITIVE)
+def test_gaussian_noise_is_charged_for_the_root_of_the_groups_found_by_hand(
+    measure: dict[str, Any], by_hand: Any, groups: int, rows: int, relation: str
+) -> None:
+    privacy = {"epsilon": "1", "delta": "1e-8", "noise": "discrete_gaussian"}
+    made = planned(measure, capped(groups, rows, relation), privacy=privacy)
+    expected = by_hand(groups, rows)
+    if rows == 1 and measure["fn"] in ("mean", "variance", "stdev"):
+        expected[1] = groups  # the count of units
+    # L0 groups of the same bound: their root in L2; one unit replaced moves twice as far
+    units = 2 if relation == "replace_one" else 1
+    lost = Fraction(0)
+    for part, moved in zip(made.parts, expected, strict=True):
+        assert isinstance(part.mechanism, DiscreteGaussian)
+        squared = Fraction(moved, groups) ** 2 * groups
+        assert squared <= Fraction(part.mechanism.sensitivity_l2) ** 2 <= squared * (1 + 2**-40)
+        lost += units**2 * squared / (2 * Fraction(part.mechanism.sigma) ** 2)
+    rho = Fraction(largest_rho(Decimal(1), Decimal("1e-8")))
+    assert Fraction("0.999") * rho <= lost <= rho
+
+
+@pytest.mark.parametrize("relation", ["add_remove", "replace_one"])
+@pytest.mark.parametrize("rows", [1, 10])
+@pytest.mark.parametrize("groups", [1, 3])
+def test_private_keys_are_one_threshold_over_all_keys_of_a_unit(
+    groups: int, rows: int, relation: str
+) -> None:
+    on = capped(groups, rows, relation)
+    document = simple([{"fn": "count_distinct"}], group_by=[{"col": "dest", "keys": "private"}])
+    made = plan_query(parse_query(document, on), on)
+    (part,) = made.parts
+    units = 2 if relation == "replace_one" else 1
+    assert isinstance(part.mechanism, Threshold)
+    # a unit count moves by 1 in each of L0 keys, whatever the cap of rows
+    assert part.mechanism.groups == groups
+    assert part.mechanism.delta == Decimal("1e-10") / units
+    assert isinstance(part.mechanism.of, DiscreteLaplace)
+    assert part.mechanism.of.sensitivity_l1 == 1
+    lost = Fraction(units * groups) / Fraction(part.mechanism.of.scale)
+    assert Fraction("0.999") <= lost <= 1
+    charged = charge_parts([(price(part.mechanism, relation), 1)])
+    assert lost * ATTO <= charged.maximum_atto <= lost * ATTO + 1
+    assert charged.delta_atto == 10**8
+
+
+@pytest.mark.parametrize("relation", ["add_remove", "replace_one"])
+@pytest.mark.parametrize("rows", [1, 10])
+@pytest.mark.parametrize("groups", [1, 3])
 @pytest.mark.parametrize(("q", "part"), [("0.5", 5000), ("0.9", 9000), ("0.01", 9900)])
 def test_a_quantile_is_one_exponential_event_in_each_of_the_groups_of_a_unit(
     q: str, part: int, groups: int, rows: int, relation: str
@@ -123,11 +175,12 @@ def test_two_quantiles_are_two_events_and_five_are_five_and_six_are_a_tree() -> 
 
 
 @pytest.mark.parametrize("relation", ["add_remove", "replace_one"])
+@pytest.mark.parametrize("rows", [1, 10])
 @pytest.mark.parametrize("groups", [1, 3])
 def test_the_top_keys_are_one_exponential_event_per_key_and_group(
-    groups: int, relation: str
+    groups: int, rows: int, relation: str
 ) -> None:
-    on = capped(groups, 10, relation)
+    on = capped(groups, rows, relation)
     document = simple([TOP], group_by=[{"bin": "distance", "edges": [0, 1, 2, 3, 4, 5]}])
     made = plan_query(parse_query(document, on), on)
     (choice,) = made.choices
@@ -184,6 +237,6 @@ def test_private_keys_charge_the_threshold_beside_the_choices() -> None:
     document = simple([{**QUANTILE, "q": ["0.5"]}], group_by=[{"col": "dest", "keys": "private"}])
     made = plan_query(parse_query(document, on), on)
     assert [part.mechanism.type for part in made.parts] == ["threshold", "repeated"]
-    figures = made.figures
+    figures = preview(made)
     assert figures["group_size_shown"]["with_chance_0.5"] == made.noisy[0].threshold
     assert figures["group_size_shown"]["with_chance_0.99"] > made.noisy[0].threshold

@@ -12,6 +12,7 @@ from app.domain.errors import (
     TooManyGroups,
 )
 from app.domain.queries import parse_query, plan_query
+from app.domain.queries.preview import preview
 from tests.domain.queries.test_queries import dataset, plan, simple
 
 QUANTILE = {"fn": "quantile", "col": "delay", "lo": "-60", "hi": "180", "q": ["0.5"]}
@@ -176,4 +177,4 @@ def test_every_released_cell_has_a_predicted_error() -> None:
     assert all(Decimal(width) > 0 for width in made.half_widths.values())
     ranks = [error.measure for error in made.predicted if error.in_ranks]
     assert len(ranks) == 12
-    assert made.figures["spec_sha256"] == made.spec.spec_sha256
+    assert preview(made)["spec_sha256"] == made.spec.spec_sha256

@@ -19,12 +19,14 @@ from collections.abc import Sequence
 from sqlglot import exp
 
 from app.domain.datasets import Dataset
-from app.domain.queries.planning import STEPS_MOST, TOTAL_MOST, QueryPlan
-from app.domain.queries.quantities import Quantity, Spread
+from app.domain.queries.asking import STEPS_MOST, TOTAL_MOST
+from app.domain.queries.planning import QueryPlan
+from app.domain.queries.quantities import Quantity, Spread, Tally
 from workers.engines.api import EngineRefused
 from workers.engines.query.dialects import DUCKDB, Dialect, integer
 from workers.engines.query.slices import SliceKind
 from workers.engines.query.source import Source, when
+from workers.engines.query.tallies import tally_query
 
 _SUMS = ("sum", "centred_sum", "centred_square")
 # An engine with sums of 64 bits takes steps this small, so that 2^31 rows of a unit fit.
@@ -55,7 +57,7 @@ def bounding_query(
 
 def spread_query(
     plan: QueryPlan,
-    spread: Spread,
+    spread: Spread | Tally,
     dataset: Dataset,
     salt: bytes,
     dialect: Dialect = DUCKDB,
@@ -64,8 +66,10 @@ def spread_query(
     """The query whose rows are the group keys, a bin (or the key that stands for it), its weight.
 
     Guarantee: adding or removing one unit changes at most L0 groups; in each by at most the
-    spread's bound in L1 (rows), or by at most 1 in each bin (units).
+    spread's bound in L1 (rows, tallies), or by at most 1 in each bin (units).
     """
+    if isinstance(spread, Tally):
+        return tally_query(plan, spread, dataset, salt, dialect, slices)
     return _Bounding(plan, dataset, salt, dialect, slices).weights(spread)
 
 

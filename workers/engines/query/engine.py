@@ -77,15 +77,23 @@ class QueryEngine:
         if work.kind != "query" or not work.inputs:
             raise EngineRefused("a query runs over a dataset")
         source = work.inputs[0]
-        for each in (source, *other_inputs(work).values()):
-            for part in each.files:
-                check_file(part.file)
         try:
             others = other_datasets(work)
             spec = parse_query(work.spec, source.dataset, others=others)
             plan = plan_query(spec, source.dataset, others=others)
         except DomainError as refusal:
             raise EngineRefused(f"the stored spec is refused: {refusal.code}") from refusal
+        return self.prepared(work, plan)
+
+    def prepared(self, work: Work, plan: QueryPlan) -> PreparedQuery:
+        """A plan held against what was reserved, with its statements and its samplers.
+
+        Raises:
+            EngineRefused: as `prepare`.
+        """
+        for each in (work.inputs[0], *other_inputs(work).values()):
+            for part in each.files:
+                check_file(part.file)
         reserved = tuple(part.mechanism for part in work.parts)
         if reserved != tuple(part.mechanism for part in plan.parts):
             raise EngineRefused("the reserved parts are not those of the plan")

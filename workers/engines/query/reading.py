@@ -75,12 +75,14 @@ def edge(spread: Spread, place: Fraction) -> Fraction:
 
 def read_bins_cell(output: Output, noisy: NoisyQuantity, drawn: Sequence[int]) -> dict[str, Any]:
     """A histogram: one noisy count of rows per bin, between edges that are public."""
-    spread = _spread(noisy)
+    spread = noisy.quantity.spread
+    if spread is None:
+        raise TypeError("this quantity has no bins")
     weight = spread.weight
     if isinstance(spread.bins, EdgeBins):
         edges = [decimal_text(each) for each in spread.bins.edges]
     else:
-        found = [edge(spread, Fraction(place)) for place in range(spread.bins.size + 1)]
+        found = [edge(_spread(noisy), Fraction(n)) for n in range(spread.bins.size + 1)]
         edges = [str(number(each)) for each in found]
     return {
         "measure": output.name,
@@ -222,6 +224,6 @@ def number(value: Fraction) -> int | float:
 
 
 def _spread(noisy: NoisyQuantity) -> Spread:
-    if noisy.quantity.spread is None:
-        raise TypeError("this quantity has no bins")
+    if not isinstance(noisy.quantity.spread, Spread):
+        raise TypeError("this quantity has no bins of a column")
     return noisy.quantity.spread

@@ -16,7 +16,7 @@ from app.domain.datasets import Dataset
 from app.domain.decimals import text_up
 from app.domain.queries.planning import QueryPlan
 from app.domain.queries.prediction import tree_levels
-from app.domain.queries.quantities import Output, Spread
+from app.domain.queries.quantities import Output, Spread, Tally
 from app.domain.queries.spec import Bins, Having, QuerySpec
 from workers.engines.query.noise import (
     ChoiceSampler,
@@ -160,7 +160,7 @@ class _Reader:
             trees[output.value] = NoisyTree(levels, noises, weights)
         return trees[output.value].cell(output)
 
-    def _held(self, spread: Spread, cell: Cell) -> dict[int, int]:
+    def _held(self, spread: Spread | Tally, cell: Cell) -> dict[int, int]:
         return self._weights.get(spread, {}).get(cell, {})
 
 

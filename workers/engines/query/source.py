@@ -332,7 +332,7 @@ def names_used(plan: QueryPlan, join: int | None) -> list[str]:
     spec = plan.spec
     names = {group.column for group in spec.group_by}
     names |= {noisy.quantity.column for noisy in plan.noisy if noisy.quantity.column is not None}
-    names |= {spread.column for spread in plan.spreads}
+    names |= {name for spread in plan.spreads for name in spread.columns}
     names |= {name for predicate in spec.where for name in predicate_columns(predicate)}
     if join is not None:
         prefix = f"{spec.joins[join].name}."

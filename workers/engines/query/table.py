@@ -12,9 +12,10 @@ import duckdb
 
 from app.domain.columns import Key
 from app.domain.datasets import Dataset
+from app.domain.queries.asking import TOTAL_MOST
 from app.domain.queries.joins import joined
-from app.domain.queries.planning import TOTAL_MOST, QueryPlan
-from app.domain.queries.quantities import KeyBins, Spread
+from app.domain.queries.planning import QueryPlan
+from app.domain.queries.quantities import KeyBins, Spread, Tally
 from app.domain.queries.spec import Bins, PrivateKeys, PublicKeys
 from workers.engines.api import EngineRefused, Input, LiveTable, Work
 from workers.engines.query.bounding import bounding_query, spread_query
@@ -210,7 +211,7 @@ def _clamped_sum(one: int, other: int) -> int:
     return max(-TOTAL_MOST, min(TOTAL_MOST, one + other))
 
 
-def weights_of(spread: Spread, keys: int, rows: Sequence[tuple[Any, ...]]) -> Weights:
+def weights_of(spread: Spread | Tally, keys: int, rows: Sequence[tuple[Any, ...]]) -> Weights:
     """Rows of a spread's statement as weights by group and bin.
 
     Args:

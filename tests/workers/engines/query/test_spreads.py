@@ -11,6 +11,7 @@ from sqlglot import exp
 
 from app.domain.datasets import Dataset
 from app.domain.queries import QueryPlan, Spread
+from app.domain.queries.quantities import Tally
 from tests.workers.engines.query.made import (
     PRIVATE_DEST,
     RECORD,
@@ -37,7 +38,7 @@ ORIGINS = {"col": "origin", "keys": "domain"}
 def weights(
     connection: duckdb.DuckDBPyConnection,
     plan: QueryPlan,
-    spread: Spread,
+    spread: Spread | Tally,
     condition: str = "TRUE",
     sql: str | None = None,
     on: Dataset | None = None,
@@ -50,14 +51,17 @@ def weights(
     return weights_of(spread, keys, connection.execute(text).fetchall())
 
 
-def keeps_the_bound(whole: Weights, without: Weights, plan: QueryPlan, spread: Spread) -> bool:
+def keeps_the_bound(
+    whole: Weights, without: Weights, plan: QueryPlan, spread: Spread | Tally
+) -> bool:
     """R24: at most L0 groups; in each at most the bound, in L1 for rows, per bin for units."""
     changed = 0
     for cell in whole.keys() | without.keys():
         one, other = whole.get(cell, {}), without.get(cell, {})
         moved = [abs(one.get(b, 0) - other.get(b, 0)) for b in one.keys() | other.keys()]
         changed += any(moved)
-        most = max(moved, default=0) if spread.counts == "units" else sum(moved)
+        per_bin = isinstance(spread, Spread) and spread.counts == "units"
+        most = max(moved, default=0) if per_bin else sum(moved)
         if most > spread.bound:
             return False
     return changed <= plan.groups
