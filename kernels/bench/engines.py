@@ -199,7 +199,7 @@ ENGINES: dict[str, Callable[[Case], Engine]] = {
     "one-by-one": one_by_one,
 }
 # Per-example gradients of the whole batch, several times over: gigabytes that must be free.
-GIGABYTES = {("mlp", "vmap"): 18, ("mlp", "opacus-hooks"): 18}
+GIGABYTES = {("mlp", "vmap"): 16, ("mlp", "opacus-hooks"): 12}
 
 
 def engine(name: str, model: str, positions: int) -> Engine:

@@ -56,3 +56,18 @@ MEMORY = (
 )
 # The positions that the goals are set for; other lengths are printed beside.
 POSITIONS = 128
+# Printed where an aim is not reached: what is left, and what was tried.
+NOTES = {
+    ("cnn", "per-layer"): "left: inputs are padded and gradients turned over once an example, and "
+    "read a second time for dX. Tried: patches and the process's BLAS, 0.64.",
+    ("cnn", "flat"): "left: layers above ClipSpec.kept_bytes are formed for their norms and again "
+    "in the sum; keeping all of them takes 70 MB beside the plain step's 68. Tried: patches, 0.57.",
+    ("gpt", "per-layer"): "left: each example's gradient is written once and read once, since its "
+    "factor is not known before. Tried: the process's BLAS, 0.96 on the same machine.",
+    ("gpt", "flat"): "left: the half Gram matrices in 16-bit integers. Tried: the process's BLAS "
+    "for the sums, 0.95 on the same machine.",
+}
+ABOVE_ONE = (
+    "A throughput above 1 is no less work: the BLAS behind the plain step runs at half the width "
+    "of the registers on processors of another maker than its own; our product runs at all of it."
+)
