@@ -190,7 +190,9 @@ def _input(session: Session, dataset_id: UUID, version: int, blocks: object = "a
         return Input(dataset, version, None, live=_live(session, stored))
     file = _file(session, stored)
     if dataset.blocks is None:
-        return Input(dataset, version, file)
+        # a version may come in another format than the one that was registered
+        source = replace(dataset.source, format=_format(stored))
+        return Input(replace(dataset, source=source), version, file)
     ranges = ranges_from_json(cast(Sequence[Sequence[int]], blocks))
     chosen = ChosenBlocks(ranges, _files(session, dataset, stored, last=ranges[-1][1]))
     return Input(dataset.of_blocks(ranges), version, file, chosen)
