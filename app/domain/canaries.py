@@ -30,6 +30,8 @@ MIDDLE: Final = (0.1, 0.25, 0.5, 0.75, 0.9)
 TAIL: Final = (0.95, 0.98, 0.99)
 # The part that is counted is this many times the part that chooses.
 TIMES: Final = round((1 - CHOOSING) / CHOOSING)
+CHOOSING_LEVEL: Final = 1e-3
+LEAST_P_VALUE: Final = 1e-12
 LARGEST_EPSILON: Final = 1e3
 LARGEST_MU: Final = 64.0
 _LEAST_MU: Final = 1e-6
@@ -204,6 +206,11 @@ class TradeOff:
 
     pairs: Sequence[tuple[float, float]]
 
+    def epsilon_at(self, delta: float) -> float | None:
+        """The least of the claimed epsilons that has this delta; None where none has."""
+        found = [epsilon for epsilon, claimed in self.pairs if claimed <= delta]
+        return min(found) if found else None
+
     def least_misses(self, false_positive: float) -> float:
         """The least false negative rate at this false positive rate (Wasserman and Zhou 2010)."""
         return max(
@@ -214,23 +221,34 @@ class TradeOff:
         )
 
 
-def refutes_trade_off(
-    scores: CanaryScores, claimed: TradeOff, *, significance: float, seed: int
-) -> bool:
-    """Whether the canaries' counts are impossible under the claim, but for `significance`.
+def trade_off_p_value(scores: CanaryScores, claimed: TradeOff, *, seed: int) -> float:
+    """The least significance at which the canaries' counts are impossible under the claim.
 
     Assumes nothing of the shape of the run's own trade-off: the two rates are bounded by Clopper
-    and Pearson, half of the significance each, and held against the claimed pairs.
+    and Pearson, half of the significance each, and held against the claimed pairs. A p-value: 1
+    where the counts agree with the claim.
     """
     choosing, counted = scores.split(seed)
 
     def excess(threshold: float) -> float:
-        false_positive, misses = _rates_at_most(choosing, threshold, significance, TIMES)
+        false_positive, misses = _rates_at_most(choosing, threshold, CHOOSING_LEVEL, TIMES)
         return claimed.least_misses(false_positive) - misses
 
     threshold = max(choosing.thresholds((*MIDDLE, *TAIL)), key=excess)
-    false_positive, misses = _rates_at_most(counted, threshold, significance)
-    return misses < claimed.least_misses(false_positive)
+
+    def is_refuted(significance: float) -> bool:
+        false_positive, misses = _rates_at_most(counted, threshold, significance)
+        return misses < claimed.least_misses(false_positive)
+
+    if not is_refuted(0.5):
+        return 1.0
+    low, high = math.log(LEAST_P_VALUE), math.log(0.5)
+    if is_refuted(LEAST_P_VALUE):
+        return LEAST_P_VALUE
+    for _ in range(40):
+        middle = (low + high) / 2.0
+        low, high = (low, middle) if is_refuted(math.exp(middle)) else (middle, high)
+    return math.exp(high)
 
 
 def too_little_noise(sum_of_squares: float, count: int) -> float:

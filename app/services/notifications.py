@@ -163,6 +163,20 @@ def notice_frozen(session: Session, budget: Budget, cause: str, *, now: datetime
     )
 
 
+def notice_audit(
+    session: Session, root: Budget, facts: Mapping[str, Any], *, now: datetime
+) -> None:
+    """Tell officers of a run whose canaries do not look like its claim (R26)."""
+    _tell_once(
+        session,
+        kind="audit",
+        subject=str(root.id),
+        occasion=f"job {facts['job_id']}",
+        facts={"budget_id": str(root.id), **facts},
+        now=now,
+    )
+
+
 def notice_broken_chain(
     session: Session, budget: Budget, facts: Mapping[str, Any], *, now: datetime
 ) -> bool:

@@ -26,7 +26,7 @@ from app.domain.errors import (
 )
 from app.domain.privacy import Loss
 from app.domain.touches import Touch
-from app.services import access, audit, failures, windows
+from app.services import access, audit, failures, refutations, windows
 from app.services import ledger as ledger_steps
 from app.services.admission import require_open
 from app.services.failures import FAILED_AFTER_TOUCH
@@ -170,6 +170,7 @@ def post(
             created_at=now,
         )
     )
+    refutations.judge(session, job, document, now=now)
 
 
 def is_posted(session: Session, held: Claim) -> bool:

@@ -51,6 +51,29 @@ def pld_epsilon(parts: Sequence[Part], relation: str, delta: Decimal) -> str | N
 
     Source: Doroshenko et al. 2022 (connect the dots), as in dp-accounting.
     """
+    events = _events(parts, relation)
+    return None if events is None else _composed(events, float_down(delta))
+
+
+def pld_profile(
+    parts: Sequence[Part], relation: str, epsilons: Sequence[float]
+) -> list[tuple[float, float]] | None:
+    """The delta at each epsilon of parts that were fixed beforehand: pairs that hold together.
+
+    For tests of what a run shows against what it claims, in both directions of the relation.
+    None, and takes as long, as in `pld_epsilon`.
+    """
+    events = _events(parts, relation)
+    if events is None:
+        return None
+    accountant = _accountant(events)
+    deltas = [float(accountant.get_delta(epsilon)) for epsilon in epsilons]
+    if not all(0.0 <= delta <= 1.0 for delta in deltas):
+        return None
+    return list(zip(epsilons, deltas, strict=True))
+
+
+def _events(parts: Sequence[Part], relation: str) -> list[tuple[Any, int]] | None:
     shapes: dict[Mechanism, int] = {}
     for part in parts:
         if not _gather(part.mechanism, part.max_units, shapes):
@@ -63,16 +86,20 @@ def pld_epsilon(parts: Sequence[Part], relation: str, delta: Decimal) -> str | N
         if event is None:
             return None
         events.append((event, count))
-    return _composed(events, float_down(delta))
+    return events
 
 
-def _composed(events: Sequence[tuple[Any, int]], delta: float) -> str | None:
+def _accountant(events: Sequence[tuple[Any, int]]) -> Any:
     from dp_accounting.pld import PLDAccountant
 
     accountant = PLDAccountant(value_discretization_interval=INTERVAL_NATS)
     for event, count in events:
         accountant.compose(event, count)
-    epsilon = float(accountant.get_epsilon(delta))
+    return accountant
+
+
+def _composed(events: Sequence[tuple[Any, int]], delta: float) -> str | None:
+    epsilon = float(_accountant(events).get_epsilon(delta))
     if not math.isfinite(epsilon) or epsilon < 0.0:
         return None
     return text_up(Fraction(epsilon), 4)

@@ -6,7 +6,7 @@ Rates, divisors and steps come from the spec and the declared nominal size, neve
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, Literal, cast
+from typing import Any, Final, Literal, cast
 
 from app.domain.columns import NUMBERS, Column
 from app.domain.datasets import Dataset
@@ -14,6 +14,7 @@ from app.domain.documents import read_choice, read_integer, read_list, read_obje
 from app.domain.errors import InvalidParameter, MechanismNotPriced, RefusedByName
 from app.domain.training.spec import (
     NOISE_RANGE,
+    AuditSpec,
     EvaluationSpec,
     ModelName,
     ModelSpec,
@@ -46,10 +47,15 @@ RATE_RANGE = (Decimal("1e-9"), Decimal(1))
 CLIP_RANGE = (Decimal("1e-6"), Decimal("1e6"))
 
 
+# Fewer canaries bound next to nothing; more cost more than the run.
+CANARIES_LEAST = 1_000
+CANARIES_MOST = 100_000
+AUDIT_DEFAULT: Final[Mapping[str, Any]] = {"canaries": 10_000, "delta": "1e-5"}
+AUDIT_DELTA_RANGE = (Decimal("1e-12"), Decimal("1e-2"))
+
 _NOT_POISSON = ("shuffled", "shuffle", "fixed", "fixed_size", "without_replacement", "cyclic")
 _LATER = {
     "checkpoint_every_steps": "runs do not resume from checkpoints in this version",
-    "audit": "runs carry no canaries in this version",
 }
 
 
@@ -91,6 +97,7 @@ def parse_training(
         ),
         optional=(
             *("normalise_by", "physical_batch_max", "evaluation", "chunk_steps", "device"),
+            "audit",
             *_LATER,
         ),
     )
@@ -141,6 +148,7 @@ def parse_training(
             low=1,
             high=STEPS_MOST,
         ),
+        audit=_parse_audit(fields.get("audit", AUDIT_DEFAULT), f"{pointer}/audit"),
     )
     _require_bounded_work(spec, features_width(features), dataset.nominal_size, pointer)
     return spec
@@ -348,6 +356,21 @@ def _parse_evaluation(
         fields.get("every_steps", STEPS_MOST), f"{pointer}/every_steps", low=1, high=STEPS_MOST
     )
     return EvaluationSpec(dataset_id, every)
+
+
+def _parse_audit(document: object, pointer: str) -> AuditSpec | None:
+    """On unless it is null: a run that shows nothing of itself was asked for by name (R26)."""
+    if document is None:
+        return None
+    fields = read_object(document, pointer, required=("canaries",), optional=("delta",))
+    return AuditSpec(
+        canaries=read_integer(
+            fields["canaries"], f"{pointer}/canaries", low=CANARIES_LEAST, high=CANARIES_MOST
+        ),
+        delta=read_decimal(
+            fields.get("delta", AUDIT_DEFAULT["delta"]), f"{pointer}/delta", *AUDIT_DELTA_RANGE
+        ),
+    )
 
 
 def _number(document: object, pointer: str, *, low: float, high: float) -> float:

@@ -65,6 +65,14 @@ class EvaluationSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditSpec:
+    """Canaries that each run carries, and the delta at which its figures are given (R26)."""
+
+    canaries: int
+    delta: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class TrainSpec:
     """A valid DP-SGD spec with every default made explicit.
 
@@ -74,6 +82,7 @@ class TrainSpec:
     noise_multiplier: noise standard deviation over C; None while only a target is given.
     chunk_steps: how many steps become durable as started at a time (R13).
     physical_batch_max: records in memory at once; it changes no sum beyond rounding.
+    audit: None where the run carries no canaries.
     """
 
     model: ModelSpec
@@ -89,6 +98,7 @@ class TrainSpec:
     physical_batch_max: int
     evaluation: EvaluationSpec | None
     chunk_steps: int
+    audit: AuditSpec | None = None
 
     def with_noise(self, noise_multiplier: str) -> "TrainSpec":
         """The spec that a job stores: this one with its noise fixed and its target resolved."""
@@ -142,7 +152,13 @@ class TrainSpec:
             "physical_batch_max": self.physical_batch_max,
             "chunk_steps": self.chunk_steps,
             "device": "cpu",
+            "audit": None,
         }
+        if self.audit is not None:
+            document["audit"] = {
+                "canaries": self.audit.canaries,
+                "delta": decimal_text(self.audit.delta),
+            }
         if self.evaluation is not None:
             document["evaluation"] = {
                 "dataset_id": self.evaluation.dataset_id,

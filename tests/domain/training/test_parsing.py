@@ -22,6 +22,7 @@ from app.domain.training.parsing import (
     evaluation_dataset_id,
     parse_training,
 )
+from app.domain.training.spec import AuditSpec
 
 PIXELS = Column("pixels", "float32", low=Decimal(0), high=Decimal(16), shape=(64,))
 DIGIT = Column("digit", "int64", domain=tuple(range(10)), domain_source="public")
@@ -55,6 +56,7 @@ def _dataset(
 PUBLIC = {"d3": Dataset("d3", "digits-test", "public", COLUMNS, SOURCE)}
 SPEC: dict[str, Any] = {
     "v": 1,
+    "audit": {"canaries": 10_000, "delta": "1e-6"},
     "algorithm": "dp_sgd",
     "model": {"name": "mlp", "hidden": [128], "classes": 10},
     "features": ["pixels"],
@@ -244,7 +246,10 @@ def _edit(path: str, value: object) -> Callable[[dict[str, Any]], None]:
         ("/spec/chunk_steps", 0),
         ("/spec/device", "gpu"),
         ("/spec/checkpoint_every_steps", 50),
-        ("/spec/audit", {"canaries": 10_000, "delta": "1e-6"}),
+        ("/spec/audit/canaries", 999),
+        ("/spec/audit/canaries", True),
+        ("/spec/audit/delta", "0"),
+        ("/spec/audit/seed", 1),
         ("/spec/evaluation/dataset_id", "d2"),
         ("/spec/evaluation/dataset_id", 3),
         ("/spec/evaluation/every_steps", 0),
@@ -389,3 +394,15 @@ def test_the_evaluation_set_is_found_before_the_spec_is_checked() -> None:
     assert evaluation_dataset_id(SPEC) == "d3"
     for document in (None, {}, {"evaluation": 3}, {"evaluation": {"dataset_id": 3}}):
         assert evaluation_dataset_id(document) is None
+
+
+def test_every_run_is_audited_unless_that_is_refused_by_name() -> None:
+    document = copy.deepcopy(SPEC)
+    del document["audit"]
+    assert _parse(document).audit == AuditSpec(10_000, Decimal("1e-5"))
+    assert _parse({**document, "audit": {"canaries": 2000}}).audit == AuditSpec(
+        2000, Decimal("1e-5")
+    )
+    silent = _parse({**document, "audit": None})
+    assert silent.audit is None
+    assert _parse(silent.to_json()) == silent

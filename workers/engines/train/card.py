@@ -33,6 +33,7 @@ def model_card(
     *,
     steps_run: int,
     test_accuracy: float | None,
+    audit: dict[str, Any] | None,
     kernels: dict[str, str],
 ) -> dict[str, Any]:
     """The card of one released model, as JSON.
@@ -44,6 +45,7 @@ def model_card(
         steps_run: the steps that shaped these weights; fewer than were started after a resume
             or a stop (R14).
         test_accuracy: on the public set, or None where none was named.
+        audit: what the run's canaries say of it, or None where it carried none.
         kernels: names of the code paths that clipped and drew noise.
     """
     stored = spec.to_json()
@@ -76,6 +78,7 @@ def model_card(
             "assumptions": list(ASSUMPTIONS),
         },
         "evaluation": {**stored.get("evaluation", {}), "test_accuracy": test_accuracy},
+        "audit": audit,
         "implementation": {
             "kernels": kernels,
             "libraries": {

@@ -26,6 +26,7 @@ from workers.engines.api import (
     Work,
 )
 from workers.engines.rows import RowsUnreadable, check_file
+from workers.engines.train.audit import audit_report
 from workers.engines.train.card import model_card
 from workers.engines.train.data import Table, read_table
 from workers.engines.train.models import Network
@@ -105,7 +106,7 @@ class TrainingPlan:
             spec.model, inputs, noise.standard_normal(Stream.INITIAL_WEIGHTS, 0, size)
         )
         optimizer = make_optimizer(spec.optimizer, size)
-        gradients = NoisyGradients.of(spec, self.clip, noise)
+        gradients = NoisyGradients.of(spec, self.clip, noise, len(network.groups))
         table: Table | None = None
         first = self._part.started_units
         done, cancelled = first, False
@@ -128,7 +129,7 @@ class TrainingPlan:
                     fields["test_accuracy"] = self._accuracy(network)
             done = until
             ledger.progress({"step": done, "steps": spec.steps, **fields})
-        return self._release(network, steps_run=done - first, cancelled=cancelled)
+        return self._release(network, gradients, steps_run=done - first, cancelled=cancelled)
 
     @property
     def _part(self) -> ReservedPart:
@@ -143,8 +144,21 @@ class TrainingPlan:
             return None
         return network.accuracy(self.evaluation.features, self.evaluation.labels)
 
-    def _release(self, network: Network, *, steps_run: int, cancelled: bool) -> Outcome:
-        """Write the artifacts; everything in them is noisy, charged or public."""
+    def _audit(self, gradients: NoisyGradients, steps_run: int) -> dict[str, Any] | None:
+        """What the run's canaries say; None where it carried none."""
+        if self.spec.audit is None or gradients.canaries is None:
+            return None
+        relation = str(self.work.inputs[0].dataset.relation)
+        (part,) = self.spec.parts()
+        return audit_report(
+            self.spec.audit, gradients.canaries, part, relation=relation, steps_run=steps_run
+        )
+
+    def _release(
+        self, network: Network, gradients: NoisyGradients, *, steps_run: int, cancelled: bool
+    ) -> Outcome:
+        """Write the artifacts; everything in them is noisy, charged, public or a canary's."""
+        audit = self._audit(gradients, steps_run)
         accuracy = self._accuracy(network)
         save_file(network.state(), self.work.scratch / WEIGHTS)
         card = model_card(
@@ -153,6 +167,7 @@ class TrainingPlan:
             self._part,
             steps_run=steps_run,
             test_accuracy=accuracy,
+            audit=audit,
             kernels={"clip": self.clip.name, "noise": self.noise.name},
         )
         (self.work.scratch / CARD).write_text(
@@ -166,6 +181,7 @@ class TrainingPlan:
                 "cancelled": cancelled,
                 "noise_multiplier": None if noise is None else decimal_text(noise),
                 "test_accuracy": accuracy,
+                "audit": audit,
                 "artifacts": [WEIGHTS, CARD],
             },
             artifacts=(WEIGHTS, CARD),

@@ -37,6 +37,8 @@ class Network:
         """
         self.weights = normals.to(torch.float32)
         self._layers: list[tuple[Tensor, Tensor]] = []
+        # where each layer's weight and bias stand in `weights`
+        self.groups: list[slice] = []
         widths = spec.widths(inputs)
         first = 0
         for depth, (inside, outside) in enumerate(pairwise(widths)):
@@ -48,6 +50,7 @@ class Network:
             weight.mul_(1.0 / math.sqrt(inside) if depth < len(widths) - 2 else 0.0)
             bias.zero_()
             self._layers.append((weight, bias))
+            self.groups.append(slice(first - (inside + 1) * outside, first))
 
     def logits(self, features: Tensor) -> Tensor:
         """Scores of each class: (B, D) float32 -> (B, classes)."""

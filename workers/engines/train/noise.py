@@ -14,6 +14,7 @@ class Stream(IntEnum):
 
     INITIAL_WEIGHTS = 0
     GRADIENT = 1
+    CANARIES = 2
 
 
 class RunNoise:
