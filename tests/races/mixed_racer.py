@@ -220,12 +220,17 @@ class Racer:
                     lambda: self.world.change(team, "transfer", to=strict, epsilon=Decimal("0.01"))
                 )
             else:
-                limit = Decimal(self.world.budget(budget_id).policy["limit"]["epsilon"])
+                # the limit and the version of one reading: another officer may be between two
+                budget = self.world.budget(budget_id)
+                limit = Decimal(budget.policy["limit"]["epsilon"])
                 new = limit * (Decimal("1.02") if act == "raise" else Decimal("0.98"))
                 self._decided(
                     self.again(
                         lambda: self.world.change(
-                            budget_id, act, epsilon=new.quantize(Decimal("1e-9"))
+                            budget_id,
+                            act,
+                            epsilon=new.quantize(Decimal("1e-9")),
+                            if_version=budget.version,
                         )
                     )
                 )
