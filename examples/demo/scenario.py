@@ -209,9 +209,14 @@ class Scenario:
             "A refusal charges nothing and names the largest request that would pass.",
         )
         inputs = self._inputs(cast, "flights", cast.team_budget_id)
+        spec = declarations.flights_by_origin("0.9")
+        self._run_query(cast, inputs, spec, "refresh 0")
+        again = cast.engineer.submit("query", inputs=inputs, spec=spec, purpose="the same again")
+        if again["reused_from"] is None:
+            raise RuntimeError("an equal query was charged though its release stands")
+        self.stage.say("  the same query again: answered by the release that stands, no charge")
         refusal = None
         for number in range(1, QUERIES_MOST + 1):
-            spec = declarations.flights_by_origin("0.9")
             try:
                 self._run_query(cast, inputs, spec, f"refresh {number}")
             except Refused as refused:
@@ -353,7 +358,8 @@ class Scenario:
     def _run_query(
         self, cast: Cast, inputs: Sequence[Mapping[str, Any]], spec: dict[str, Any], purpose: str
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        job = cast.engineer.submit("query", inputs=inputs, spec=spec, purpose=purpose)
+        # fresh noise each time, and charged: an equal query is else answered by its first release
+        job = cast.engineer.submit("query", inputs=inputs, spec=spec, purpose=purpose, reuse=False)
         job = cast.engineer.wait(job["id"], timeout_s=120)
         if job["state"] != "settled":
             raise RuntimeError(f"{purpose} ended as {job['state']}: {job['failure_code']}")

@@ -139,7 +139,7 @@ REFUSED: list[tuple[tuple[str | int, ...], Any, str]] = [
     (("columns", 5, "shape"), [], "/columns/5/shape"),
     (("columns", 5, "shape"), [0], "/columns/5/shape/0"),
     (("columns", 5, "shape"), [2**20, 2**20], "/columns/5/shape"),
-    (("unit_of_privacy", "kind"), "user_period", "/unit_of_privacy/kind"),
+    (("unit_of_privacy", "kind"), "household", "/unit_of_privacy/kind"),
     (("unit_of_privacy", "kind"), "record", "/unit_of_privacy/column"),
     (("unit_of_privacy", "column"), "nobody", "/unit_of_privacy/column"),
     (("unit_of_privacy", "column"), "pixels", "/unit_of_privacy/column"),
