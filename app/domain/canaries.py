@@ -23,6 +23,8 @@ from app.domain.accounting.conversions import gdp_delta
 
 Scores = NDArray[np.float64]
 
+# A run is refuted at this level, shared with the other runs of its dataset's month (R26).
+LEVEL: Final = 1e-4
 # The share of the canaries that choose the threshold.
 CHOOSING: Final = 0.1
 # Few candidates: of many, the luckiest would be chosen, and be worth less when it is counted.

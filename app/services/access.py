@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Literal, get_args
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, false, or_, select, true
+from sqlalchemy import ColumnElement, Select, and_, false, or_, select, true
 from sqlalchemy.orm import Session
 
 from app.db.models.budget import Budget
@@ -76,10 +76,9 @@ def budgets_readable(caller: Caller) -> ColumnElement[bool]:
         return true()
     if "ml_engineer" not in caller.roles or not caller.project_ids:
         return false()
-    granted = select(DatasetGrant.dataset_id).where(DatasetGrant.project_id.in_(caller.project_ids))
     return or_(
         Budget.holder_project_id.in_(caller.project_ids),
-        and_(Budget.holder_project_id.is_(None), Budget.dataset_id.in_(granted)),
+        and_(Budget.holder_project_id.is_(None), Budget.dataset_id.in_(_granted(caller))),
     )
 
 
@@ -153,8 +152,12 @@ def datasets_readable(caller: Caller) -> ColumnElement[bool]:
         return true()
     if "ml_engineer" not in caller.roles:
         return false()
-    granted = select(DatasetGrant.dataset_id).where(DatasetGrant.project_id.in_(caller.project_ids))
-    return or_(DatasetRow.access == "public", DatasetRow.id.in_(granted))
+    return or_(DatasetRow.access == "public", DatasetRow.id.in_(_granted(caller)))
+
+
+def _granted(caller: Caller) -> Select[UUID]:
+    """The datasets that are granted to one of the caller's projects."""
+    return select(DatasetGrant.dataset_id).where(DatasetGrant.project_id.in_(caller.project_ids))
 
 
 def may_read_dataset(session: Session, caller: Caller, dataset_id: UUID) -> bool:

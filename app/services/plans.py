@@ -150,7 +150,7 @@ def compose(make_session: SessionMaker, budget_id: UUID) -> None:
         budget.version += 1
         budget.policy = composed.to_json()
         ledger_steps.open_chain(session, budget, actor=budget.created_by, now=now, facts={})
-        _record_end(session, budget, now=now)
+        _record_state(session, budget, now=now)
 
 
 def refuse(session: Session, budget: Budget, refusal: DomainError, *, now: datetime) -> None:
@@ -158,7 +158,7 @@ def refuse(session: Session, budget: Budget, refusal: DomainError, *, now: datet
     budget.version += 1
     budget.state = "closed"
     budget.plan_refusal = refusal_document(refusal)
-    _record_end(session, budget, now=now)
+    _record_state(session, budget, now=now)
 
 
 def wake_forgotten(session: Session, resend_after_s: float, *, now: datetime, limit: int) -> int:
@@ -231,7 +231,7 @@ def _composed(slots: Sequence[Slot], relation: str, limit: Limit) -> Plan | Doma
         return PlanNotComposed()
 
 
-def _record_end(session: Session, budget: Budget, *, now: datetime) -> None:
+def _record_state(session: Session, budget: Budget, *, now: datetime) -> None:
     audit.record(
         session,
         actor_id=None,

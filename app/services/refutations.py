@@ -16,10 +16,10 @@ from sqlalchemy.orm import Session
 
 from app.db.models import Budget, Entry, Job
 from app.db.repositories import budgets as budget_rows
+from app.domain.canaries import LEVEL
 from app.services import notifications
 from app.services.states import write_state
 
-LEVEL: Final = 1e-4
 NOTICE_LEVEL: Final = 0.05
 ACTOR: Final = "canaries"
 REFUTED: Final = "the canaries of a run refute what it claims"

@@ -8,8 +8,9 @@ from sqlalchemy import select
 
 from app.db.models import Notification
 from app.db.session import database_now, snapshot, transaction
+from app.domain.canaries import LEVEL
 from app.services import settlement
-from app.services.refutations import LEVEL, REFUTED, level_of
+from app.services.refutations import REFUTED, level_of
 from tests.services.test_settlement import claimed, root, submitted, world
 from tests.world import World
 

@@ -16,6 +16,7 @@ import numpy as np
 from app.domain.accounting.conversions import gdp_mu
 from app.domain.accounting.pld import pld_profile
 from app.domain.canaries import (
+    LEVEL,
     CanaryScores,
     TradeOff,
     gaussian_estimate,
@@ -28,8 +29,6 @@ from app.domain.mechanisms.parsing import Part
 from app.domain.training.spec import AuditSpec
 from workers.engines.train.canaries import ShadowCanaries
 
-# A run is refuted at this level, shared with the other runs of the dataset's month (R26).
-LEVEL: Final = 1e-4
 CONFIDENCE: Final = 0.95
 # The claimed curve is asked at these.
 EPSILONS: Final = tuple(float(each) for each in np.linspace(0.0, 20.0, 81))

@@ -9,12 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from app.domain.canaries import LEVEL
 from app.domain.training.spec import AuditSpec, ModelSpec, TrainSpec
 from kernels.clip.api import ClippedSum
 from kernels.clip.fused_cpu import FusedCpuClip
 from kernels.noise.fused_cpu import FusedCpuNoise
 from tests.workers.engines.train.test_steps import INPUTS, _network, _spec, _table
-from workers.engines.train.audit import LEVEL, audit_report
+from workers.engines.train.audit import audit_report
 from workers.engines.train.canaries import ShadowCanaries
 from workers.engines.train.noise import RunNoise, Stream
 from workers.engines.train.sampling import PoissonSampler
