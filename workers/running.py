@@ -192,7 +192,7 @@ def _input(session: Session, dataset_id: UUID, version: int, blocks: object = "a
     if dataset.blocks is None:
         # a version may come in another format than the one that was registered
         source = replace(dataset.source, format=_format(stored))
-        return Input(replace(dataset, source=source), version, file)
+        return Input(replace(dataset, source=source), version, file, sha256=stored.sha256)
     ranges = ranges_from_json(cast(Sequence[Sequence[int]], blocks))
     chosen = ChosenBlocks(ranges, _files(session, dataset, stored, last=ranges[-1][1]))
     return Input(dataset.of_blocks(ranges), version, file, chosen)

@@ -82,6 +82,9 @@ class Input:
 
     blocks: of a dataset with blocks, those of the job; rows of others are not read (R8). The
     dataset's nominal size is theirs then (R17).
+    sha256: of the file, as the version declares it; None where nothing was, and with blocks, whose
+    files have their own. It is compared when rows are read and never before: whether a private
+    file is the declared one is a bit about its rows (L2, L5).
     """
 
     dataset: Dataset
@@ -89,6 +92,7 @@ class Input:
     file: Path | None
     blocks: ChosenBlocks | None = None
     live: LiveTable | None = None
+    sha256: str | None = None
 
     @property
     def files(self) -> tuple[RowsFile, ...]:
@@ -96,7 +100,7 @@ class Input:
         if self.file is None:
             return ()
         if self.blocks is None:
-            return (RowsFile(self.file, self.dataset.source.format),)
+            return (RowsFile(self.file, self.dataset.source.format, sha256=self.sha256),)
         return self.blocks.files
 
 
