@@ -8,9 +8,9 @@ import logging
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, Literal, cast
 from uuid import UUID
 
 from sqlalchemy import select
@@ -23,10 +23,12 @@ from app.domain.datasets import Dataset, SourceFormat, dataset_from_json
 from app.domain.decimals import decimal_text
 from app.domain.errors import DomainError, LeaseLost
 from app.domain.mechanisms.parsing import Part, parse_mechanism
+from app.domain.object_stores import object_address
 from app.domain.partitions import TimeBlocks, ranges_from_json
 from app.domain.queries.joins import named_datasets
 from app.domain.training import evaluation_dataset_id
 from app.services import policies, settlement
+from app.services.connections import store_of
 from app.services.jobs import artifact_folder
 from app.services.settlement import Claim
 from app.services.signing import sync_folder
@@ -43,20 +45,17 @@ from workers.engines.api import (
     LiveTable,
     ReservedPart,
     RowsFile,
+    SourceUnavailable,
+    StoredObject,
     Work,
 )
 from workers.engines.table_file import keep_table
 
 log = logging.getLogger(__name__)
 
+# below a job's scratch, for as long as it runs: objects of stores, and what memory does not hold
+COPIES, SPILL = "copies", "spill"
 PLAN_FIGURE = "PLD of this job alone, its parameters fixed before its first output"
-
-
-@dataclass(eq=False)
-class SourceUnavailable(DomainError):
-    """A file of the job is not where its dataset says; found before any row was read."""
-
-    code: ClassVar[str] = "source-unavailable"
 
 
 def run_job(context: Context, job_id: UUID) -> None:
@@ -86,7 +85,10 @@ def _run_claimed(context: Context, held: Claim, ledger: ClaimedLedger) -> None:
         with snapshot(context.make_session) as session:
             work = resolve_work(session, held.job_id, scratch)
         scratch.mkdir(parents=True, exist_ok=False)
-        outcome = _engine(work.kind).prepare(work).run(ledger)
+        try:
+            outcome = _engine(work.kind).prepare(work).run(ledger)
+        finally:
+            _remove_copies(scratch)
         if _is_composed(work):
             outcome = replace(
                 outcome, result={**outcome.result, **_if_fixed_in_advance(context, work)}
@@ -109,6 +111,13 @@ def _run_claimed(context: Context, held: Claim, ledger: ClaimedLedger) -> None:
         return
     ledger.post(outcome, artifacts)
     log.info("job.posted job_id=%s fence=%s", held.job_id, held.fence)
+
+
+def _remove_copies(scratch: Path) -> None:
+    """Remove the rows that this attempt copied, and those of attempts that were killed here."""
+    for attempt in scratch.parent.iterdir():
+        for name in (COPIES, SPILL):
+            shutil.rmtree(attempt / name, ignore_errors=True)
 
 
 def _is_composed(work: Work) -> bool:
@@ -146,7 +155,7 @@ def _if_fixed_in_advance(context: Context, work: Work) -> dict[str, Any]:
 
 
 def resolve_work(session: Session, job_id: UUID, scratch: Path) -> Work:
-    """Everything public about a claimed job, looked up; opens no file.
+    """Everything public about a claimed job, looked up; opens no file and asks no store.
 
     Raises:
         SourceUnavailable: a file is missing or its path leads out of its connection.
@@ -166,13 +175,13 @@ def resolve_work(session: Session, job_id: UUID, scratch: Path) -> Work:
         if row.access == "public":
             pinned = job.public_versions or {}
             version = pinned.get(dataset_id, row.latest_version)
-            public[dataset_id] = _input(session, row.id, version)
+            public[dataset_id] = _input(session, row.id, version, scratch)
     return Work(
         job_id=job.id,
         kind=job.kind,
         spec=job.spec,
         inputs=tuple(
-            _input(session, UUID(item["dataset_id"]), item["version"], item["blocks"])
+            _input(session, UUID(item["dataset_id"]), item["version"], scratch, item["blocks"])
             for item in job.inputs
         ),
         parts=parts,
@@ -182,24 +191,26 @@ def resolve_work(session: Session, job_id: UUID, scratch: Path) -> Work:
     )
 
 
-def _input(session: Session, dataset_id: UUID, version: int, blocks: object = "all") -> Input:
+def _input(
+    session: Session, dataset_id: UUID, version: int, scratch: Path, blocks: object = "all"
+) -> Input:
     row = session.get_one(DatasetRow, dataset_id)
     stored = session.get_one(DatasetVersion, (dataset_id, version))
     dataset = dataset_from_json(row.document, id=str(row.id))
     if stored.format == "table":
         return Input(dataset, version, None, live=_live(session, stored))
-    file = _file(session, stored)
+    part = _part(session, stored, scratch)
     if dataset.blocks is None:
         # a version may come in another format than the one that was registered
-        source = replace(dataset.source, format=_format(stored))
-        return Input(replace(dataset, source=source), version, file, sha256=stored.sha256)
+        dataset = replace(dataset, source=replace(dataset.source, format=part.format))
+        return Input(dataset, version, part.file, sha256=part.sha256, stored=part.stored)
     ranges = ranges_from_json(cast(Sequence[Sequence[int]], blocks))
-    chosen = ChosenBlocks(ranges, _files(session, dataset, stored, last=ranges[-1][1]))
-    return Input(dataset.of_blocks(ranges), version, file, chosen)
+    chosen = ChosenBlocks(ranges, _parts(session, dataset, stored, scratch, last=ranges[-1][1]))
+    return Input(dataset.of_blocks(ranges), version, part.file, chosen, stored=part.stored)
 
 
-def _files(
-    session: Session, dataset: Dataset, stored: DatasetVersion, *, last: int
+def _parts(
+    session: Session, dataset: Dataset, stored: DatasetVersion, scratch: Path, *, last: int
 ) -> tuple[RowsFile, ...]:
     """The files in which rows of blocks up to the last can lie, oldest first (R8).
 
@@ -207,7 +218,7 @@ def _files(
     after the last block had closed lies in later ones.
     """
     if not isinstance(dataset.blocks, TimeBlocks):
-        return (RowsFile(_file(session, stored), _format(stored), 0, stored.sha256),)
+        return (_part(session, stored, scratch),)
     versions = session.scalars(
         select(DatasetVersion)
         .where(
@@ -219,17 +230,25 @@ def _files(
     files, open_from = [], 0
     for each in versions:
         if open_from <= last:
-            files.append(RowsFile(_file(session, each), _format(each), open_from, each.sha256))
+            files.append(_part(session, each, scratch, open_from))
         open_from = each.closed_blocks
     return tuple(files)
 
 
-def _file(session: Session, stored: DatasetVersion) -> Path:
+def _part(session: Session, stored: DatasetVersion, scratch: Path, open_from: int = 0) -> RowsFile:
+    """The file of a version; of an object, the place for its copy in the job's own folder."""
     connection = session.get_one(Connection, stored.connection_id)
-    try:
-        return resolve_source(Path(connection.root), stored.path)
-    except DomainError:
-        raise SourceUnavailable from None
+    form, store = cast(SourceFormat, stored.format), store_of(connection)
+    if store is None:
+        try:
+            file = resolve_source(Path(connection.root), stored.path)
+        except DomainError:
+            raise SourceUnavailable from None
+        return RowsFile(file, form, open_from, stored.sha256)
+    copy = scratch / COPIES / f"{stored.dataset_id.hex}-{stored.version}.{form}"
+    address = object_address(store, connection.root, stored.path)
+    held = StoredObject(address, store.region, store.credentials)
+    return RowsFile(copy, form, open_from, stored.sha256, held)
 
 
 def _live(session: Session, stored: DatasetVersion) -> LiveTable:
@@ -238,10 +257,6 @@ def _live(session: Session, stored: DatasetVersion) -> LiveTable:
         raise SourceUnavailable
     kind = cast(Literal["sqlite", "postgresql"], connection.kind)
     return LiveTable(kind, connection.root, stored.path)
-
-
-def _format(stored: DatasetVersion) -> SourceFormat:
-    return cast(SourceFormat, stored.format)
 
 
 def _engine(kind: str) -> Engine:

@@ -3,9 +3,10 @@
     folder       the real path of a folder; datasets name files below it
     sqlite       the real path of one database file; datasets name tables of it
     postgresql   a reference to a connection string; datasets name tables as `schema.table`
+    s3           a bucket with a prefix; datasets name objects below it: `app.domain.object_stores`
 
 A connection string holds a password, so no row, log or answer ever has one: a reference names where
-a worker finds it, in a variable of its environment or in a file.
+a worker finds it, in a variable of its environment or in a file. So do the keys of a store.
 """
 
 import re
@@ -14,7 +15,7 @@ from typing import Final, Literal, cast, get_args
 from app.domain.documents import read_choice, read_text
 from app.domain.errors import InvalidParameter
 
-ConnectionKind = Literal["folder", "sqlite", "postgresql"]
+ConnectionKind = Literal["folder", "sqlite", "postgresql", "s3"]
 
 # Other variables of a worker are none of a connection's business.
 VARIABLE: Final = re.compile(r"env:(EPSILON_SOURCE_[A-Z0-9_]{1,100})", re.ASCII)

@@ -1,10 +1,12 @@
 """Connections: the only doors to rows, opened by an admin.
 
-Datasets name paths below a folder, or tables of a database. Of a database's secret only its name is
-kept: `app.domain.connections`.
+Datasets name paths below a folder or in a bucket, or tables of a database. Of a secret only its
+name is kept: `app.domain.connections`. Nothing here asks a database or a store.
 """
 
 import re
+from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from app.db.session import SessionMaker, snapshot
 from app.domain.connections import ConnectionKind, parse_kind, parse_reference
 from app.domain.documents import read_text
 from app.domain.errors import AlreadyExists, InvalidParameter
+from app.domain.object_stores import ObjectStore, parse_bucket, parse_store
 from app.services import audit
 from app.services.access import Caller, require_role
 from app.services.idempotency import Keyed, decide_once
@@ -32,19 +35,30 @@ class Connections:
         self._make_session = make_session
 
     def create(
-        self, caller: Caller, *, name: str, kind: str, root: str, keyed: Keyed
+        self,
+        caller: Caller,
+        *,
+        name: str,
+        kind: str,
+        root: str,
+        keyed: Keyed,
+        store: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Open a folder or a database to the service.
+        """Open a folder, a database or a bucket to the service.
+
+        store: of a bucket, its endpoint, its region and the name of its keys.
 
         Raises:
             AlreadyExists: the name is taken.
             InvalidParameter: not a folder or file that exists, a folder that holds the whole
-                machine, or no reference to a connection string.
+                machine, no reference to a secret, or no store where one is expected.
         """
         require_role(caller, "admin", action="make connections")
         if NAME_PATTERN.fullmatch(name) is None:
             raise InvalidParameter("/name", "1 to 63 of a-z, 0-9, _ and -, no sign at the front")
-        place = _read_place(parse_kind(kind), root)
+        parsed = parse_kind(kind)
+        place = _read_place(parsed, root)
+        held = _read_store(parsed, store)
 
         def decide(session: Session, now: datetime) -> dict[str, Any]:
             if session.scalar(select(Connection.id).where(Connection.name == name)) is not None:
@@ -54,6 +68,7 @@ class Connections:
                 name=name,
                 kind=kind,
                 root=place,
+                **({} if held is None else asdict(held)),
                 created_by=caller.principal_id,
                 created_at=now,
             )
@@ -81,20 +96,42 @@ class Connections:
 
 
 def connection_document(row: Connection, *, with_root: bool) -> dict[str, Any]:
-    """The wire form of a connection."""
-    document = {
+    """The wire form of a connection; where its rows lie is for admins."""
+    document: dict[str, Any] = {
         "id": str(row.id),
         "name": row.name,
         "kind": row.kind,
         "created_at": row.created_at.isoformat(),
     }
-    return {**document, "root": row.root} if with_root else document
+    if with_root:
+        document["root"] = row.root
+        held = store_of(row)
+        if held is not None:
+            document["store"] = asdict(held)
+    return document
+
+
+def store_of(row: Connection) -> ObjectStore | None:
+    """The store behind a connection to a bucket; None of any other."""
+    if row.endpoint is None or row.region is None or row.credentials is None:
+        return None
+    return ObjectStore(row.endpoint, row.region, row.credentials)
 
 
 def _read_place(kind: ConnectionKind, root: str) -> str:
     if kind == "postgresql":
         return parse_reference(root)
+    if kind == "s3":
+        return parse_bucket(root)
     return str(_read_root(root) if kind == "folder" else _read_file(root))
+
+
+def _read_store(kind: ConnectionKind, store: Mapping[str, Any] | None) -> ObjectStore | None:
+    if kind == "s3":
+        return parse_store(store)
+    if store is not None:
+        raise InvalidParameter("/store", "only a connection to a bucket has a store")
+    return None
 
 
 def _read_file(root: str) -> Path:

@@ -18,6 +18,8 @@ from app.db.models.dataset import Connection, DatasetRow, DatasetVersion
 from app.domain.connections import require_fitting
 from app.domain.datasets import Column, Dataset, Source, dataset_from_json, schema_digest
 from app.domain.errors import InvalidParameter, SourceAlreadyRegistered
+from app.domain.object_stores import object_location, require_object
+from app.services.connections import store_of
 
 # One reason for every path that is not served, so that it tells nothing of what else is there.
 NO_FILE = "no plain file lies at this path below the connection's root"
@@ -53,8 +55,8 @@ def resolve_source(connection_root: str | Path, path: str, pointer: str = "/sour
 class Place:
     """Where rows lie.
 
-    location: a file's real path, or the database and the table.
-    file: of a folder; None of a live table.
+    location: a file's real path, the database and the table, or the store and the object.
+    file: of a folder; None of anything else.
     """
 
     location: str
@@ -64,13 +66,14 @@ class Place:
 def resolve_place(
     connection: Connection, source: Source, pointer: str = "/source", *, path: str | None = None
 ) -> Place:
-    """The place behind what a dataset names of a connection; asks no database.
+    """The place behind what a dataset names of a connection; asks no database and no store.
 
-    A table is located by the secret's name: two names of one database are two places here, which
-    the likeness of schemas and unit columns is there for (R18).
+    A table is located by the secret's name, an object by its store's host: two names of one
+    database or store are two places here, which the likeness of schemas and unit columns is there
+    for (R18).
 
     Args:
-        connection: a folder or a database.
+        connection: a folder, a database or a bucket.
         source: what is named.
         pointer: to the source in the request.
         path: the pointer to its path, where that is not below the source's.
@@ -79,11 +82,21 @@ def resolve_place(
         InvalidParameter: a path that is not served, or one of the other kind.
     """
     require_fitting(connection.kind, source.format, source.path, pointer)
+    at = f"{pointer}/path" if path is None else path
     if connection.kind == "folder":
-        at = f"{pointer}/path" if path is None else path
         file = resolve_source(connection.root, source.path, at)
         return Place(str(file), file)
-    return Place(f"{connection.kind}:{connection.root}:{source.path}", None)
+    if connection.kind == "s3":
+        require_object(source.path, at)
+    return Place(_location(connection, source.path), None)
+
+
+def _location(connection: Connection, path: str) -> str:
+    """Where a table or an object lies, in words."""
+    store = store_of(connection)
+    if store is None:
+        return f"{connection.kind}:{connection.root}:{path}"
+    return object_location(store, connection.root, path)
 
 
 def location_sha256(location: Path | str) -> str:
@@ -170,15 +183,16 @@ def likenesses(session: Session, dataset: Dataset, place: Place) -> list[Likenes
 
 def _datasets_at(session: Session, place: Place) -> set[UUID]:
     """The datasets one of whose versions names this place."""
-    named = select(
-        DatasetVersion.dataset_id, DatasetVersion.path, Connection.root, Connection.kind
-    ).join(Connection, Connection.id == DatasetVersion.connection_id)
+    named = select(DatasetVersion.dataset_id, DatasetVersion.path, Connection).join(
+        Connection, Connection.id == DatasetVersion.connection_id
+    )
     found = set()
-    for id_, path, root, kind in session.execute(named):
-        if kind != "folder":
-            is_here = f"{kind}:{root}:{path}" == place.location
+    for id_, path, connection in session.execute(named):
+        if connection.kind != "folder":
+            is_here = _location(connection, path) == place.location
         else:
-            is_here = place.file is not None and _is_same(place.file, Path(root) / path)
+            at = Path(connection.root) / path
+            is_here = place.file is not None and _is_same(place.file, at)
         if is_here:
             found.add(id_)
     digest = location_sha256(place.location)

@@ -449,6 +449,24 @@ def test_no_connection_is_made_to_what_is_not_a_folder(on_sqlite: World, root: s
     assert answer.json()["errors"][0]["pointer"] == "/root"
 
 
+def test_the_keys_of_a_store_are_never_taken_nor_repeated(on_sqlite: World) -> None:
+    store = {
+        "endpoint": "https://store.example",
+        "region": "eu-central-1",
+        "credentials": "env:EPSILON_SOURCE_LAKE",
+    }
+    body = {"name": "lake", "kind": "s3", "root": "s3://lake/clinic", "store": store}
+    assert on_sqlite.made("/connections", body, by="admin")["store"] == store
+    for key, value in (("credentials", "hunter2"), ("endpoint", "https://hunter2@store.example")):
+        wrong = {**body, "name": key, "store": {**store, key: value}}
+        answer = on_sqlite.ask("POST", "/connections", wrong, by="admin")
+        assert answer.status_code == 422
+        assert answer.json()["errors"][0]["pointer"] == f"/store/{key}"
+        assert "hunter2" not in answer.text
+    shown = on_sqlite.ask("GET", "/connections", by="compliance_officer")
+    assert "EPSILON_SOURCE_LAKE" not in shown.text
+
+
 def test_the_root_of_a_connection_is_shown_to_admins_only(on_sqlite: World) -> None:
     assert str(on_sqlite.folder) in on_sqlite.ask("GET", "/connections", by="admin").text
     shown = on_sqlite.ask("GET", "/connections", by="compliance_officer")

@@ -20,11 +20,20 @@ from tests.world import World, keyed, new_world
 DSN = "postgresql://me:hunter2@db/x"
 
 
-def opened(world: World, kind: str, root: str, name: str = "live") -> dict[str, Any]:
+STORE = {
+    "endpoint": "https://store.example",
+    "region": "eu-central-1",
+    "credentials": "env:EPSILON_SOURCE_LAKE",
+}
+
+
+def opened(
+    world: World, kind: str, root: str, name: str = "live", store: dict[str, Any] | None = None
+) -> dict[str, Any]:
     admin = world.people["admin"]
     asked = keyed(admin, "connections", [name, root])
     return Connections(world.make_session).create(
-        admin, name=name, kind=kind, root=root, keyed=asked
+        admin, name=name, kind=kind, root=root, store=store, keyed=asked
     )
 
 
@@ -87,6 +96,28 @@ def test_a_database_has_tables_and_a_folder_has_files(
         assert registered(world, "small", source=source)["state"] == "active"
 
 
+def test_a_bucket_has_a_store_and_nothing_else_has(
+    make_session: sessionmaker[Session], tmp_path: Path
+) -> None:
+    with new_world(make_session, tmp_path) as world:
+        with pytest.raises(InvalidParameter):
+            opened(world, "s3", "s3://lake")
+        with pytest.raises(InvalidParameter):
+            opened(world, "s3", "https://store.example/lake", store=STORE)
+        with pytest.raises(InvalidParameter):
+            opened(world, "folder", str(tmp_path), store=STORE)
+        opened(world, "s3", "s3://lake/clinic/", "lake", STORE)
+        for path, form in (("public.visits", "table"), ("../visits.csv", "csv"), ("a//b", "csv")):
+            source = {"connection": "lake", "path": path, "format": form}
+            with pytest.raises(InvalidParameter):
+                registered(world, "lake", source=source)
+        broken = "UPDATE connections SET credentials = NULL WHERE kind = 's3'"
+        with pytest.raises(IntegrityError), transaction(make_session) as session:
+            session.execute(text(broken))
+        with pytest.raises(IntegrityError), transaction(make_session) as session:
+            session.execute(text("UPDATE connections SET kind = 's3' WHERE name = 'files'"))
+
+
 def test_a_live_table_has_one_ledger_and_says_nothing_of_versions(
     make_session: sessionmaker[Session], tmp_path: Path
 ) -> None:
@@ -113,14 +144,17 @@ def test_connections_and_what_leads_to_them_survive_the_migration_that_opens_dat
     with new_world(make_session, tmp_path) as world:
         before = Connections(make_session).list(world.people["admin"])
         migrate.downgrade(database_url, "0009")
-        with pytest.raises(IntegrityError):
-            opened(world, "postgresql", "env:EPSILON_SOURCE_CLINIC")
+        with pytest.raises(IntegrityError), transaction(make_session) as session:
+            session.execute(text("UPDATE connections SET kind = 'postgresql'"))
         migrate.upgrade(database_url)
         assert migrate.differences(database_url) == []
         assert Connections(make_session).list(world.people["admin"]) == before
         assert len(Datasets(make_session).versions(world.people["auditor"], world.dataset_id)) == 1
         opened(world, "postgresql", "env:EPSILON_SOURCE_CLINIC")
+        opened(world, "s3", "s3://lake", "lake", STORE)
         with pytest.raises(IntegrityError), transaction(make_session) as session:
             session.execute(text("DELETE FROM connections"))
+        with pytest.raises(IntegrityError):
+            migrate.downgrade(database_url, "0011")
         with pytest.raises(IntegrityError):
             migrate.downgrade(database_url, "0009")

@@ -27,6 +27,13 @@ class EngineRefused(DomainError):
 
 
 @dataclass(eq=False)
+class SourceUnavailable(DomainError):
+    """What holds the rows is not where its dataset says; found before any row was read."""
+
+    code: ClassVar[str] = "source-unavailable"
+
+
+@dataclass(eq=False)
 class JobCancelled(DomainError):
     """The job's owner asked for a stop; what was started stays spent."""
 
@@ -41,18 +48,34 @@ class ClaimLost(DomainError):
 
 
 @dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object of an S3-compatible store.
+
+    address: percent-encoded, as a request for it is sent.
+    credentials: the reference to the keys; never a key.
+    """
+
+    address: str
+    region: str
+    credentials: str
+
+
+@dataclass(frozen=True, slots=True)
 class RowsFile:
     """One file of a dataset version.
 
+    file: where its rows are read; of an object, where its copy goes, inside the job's scratch.
     open_from: the first block that was open when its rows came; a row whose own block had closed by
         then, or that has none, lies in this one (R8).
     sha256: what the officer declared of its content; None where nothing was.
+    stored: the object that is copied when rows are read; None of a plain file.
     """
 
     file: Path
     format: SourceFormat
     open_from: int = 0
     sha256: str | None = None
+    stored: StoredObject | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +101,14 @@ class LiveTable:
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """One dataset version of a job and what holds its rows: a file, or a live table.
+    """One dataset version of a job and what holds its rows: a file, an object or a live table.
 
     blocks: of a dataset with blocks, those of the job; rows of others are not read (R8). The
     dataset's nominal size is theirs then (R17).
     sha256: of the file, as the version declares it; None where nothing was, and with blocks, whose
     files have their own. It is compared when rows are read and never before: whether a private
     file is the declared one is a bit about its rows (L2, L5).
+    stored: the object behind the file, see `RowsFile`.
     """
 
     dataset: Dataset
@@ -93,6 +117,11 @@ class Input:
     blocks: ChosenBlocks | None = None
     live: LiveTable | None = None
     sha256: str | None = None
+    stored: StoredObject | None = None
+
+    def has_file(self) -> bool:
+        """Whether its rows are in a file that is there, or in an object that will be copied."""
+        return self.stored is not None or (self.file is not None and self.file.is_file())
 
     @property
     def files(self) -> tuple[RowsFile, ...]:
@@ -100,7 +129,8 @@ class Input:
         if self.file is None:
             return ()
         if self.blocks is None:
-            return (RowsFile(self.file, self.dataset.source.format, sha256=self.sha256),)
+            form = self.dataset.source.format
+            return (RowsFile(self.file, form, sha256=self.sha256, stored=self.stored),)
         return self.blocks.files
 
 

@@ -1,9 +1,10 @@
 """Attaches the file of a dataset, and nothing else, to a fresh database in memory.
 
-The connection reads that one file: external access is off, the configuration is locked, and no
-extension is loaded. Values come in the declared types by a cast that gives NULL instead of
-failing, because an error that depends on one row is an output. What is left, a file that is no
-Parquet or a row too large for the memory of the job, is named among the limits of every statement.
+The connection reads that one file, or the job's own copy of an object: external access is off, the
+configuration is locked, and no extension is loaded. Values come in the declared types by a cast
+that gives NULL instead of failing, because an error that depends on one row is an output. What is
+left, a file that is no Parquet or a row too large for the memory of the job, is named among the
+limits of every statement.
 
 CSV is never given to the database's own reader: `workers.engines.lines` says why.
 """
@@ -24,6 +25,7 @@ from app.domain.errors import DomainError
 from workers.engines.api import EngineRefused, Input, RowsFile
 from workers.engines.blocks import block_number, deciding_column, is_in_blocks, moment
 from workers.engines.lines import read_columns, read_header
+from workers.engines.objects import copy_to, require_there
 
 TABLE = "input_rows"
 # Columns of our own; no declared column has a name with a space in it.
@@ -56,12 +58,20 @@ class RowsUnreadable(DomainError):
     code: ClassVar[str] = "failed-after-touch"
 
 
-def check_file(file: Path) -> None:
-    """Refuse a path that the engine would take for a pattern over many files; opens nothing.
+def check_part(part: RowsFile) -> None:
+    """Refuse, before anything is spent, what could not be read afterwards; opens no file.
 
     Raises:
-        EngineRefused: the path holds a sign of a pattern.
+        EngineRefused: the path holds a sign of a pattern, or the keys to an object are not here.
+        SourceUnavailable: the store does not show the object to this worker.
     """
+    _check_path(part.file)
+    if part.stored is not None:
+        require_there(part.stored)
+
+
+def _check_path(file: Path) -> None:
+    """Refuse a path that the engine would take for a pattern over many files."""
     if any(sign in str(file) for sign in "*?[]{}"):
         raise EngineRefused("the path of the file holds signs of a pattern")
 
@@ -116,9 +126,9 @@ def attach_tables(
     row depends on that row and its file alone, so a unit that leaves changes its own block (R8).
     Where units are users' periods, the number of a row's block stands beside it as `row block`.
 
-    Reads private rows: call it only after the units are started (L2). The unit column is the
-    exception to the types: it comes as it stands in the file, so that a cast never makes one unit
-    of two (`007` and `7`), and NULL where its text is not UTF-8.
+    Copies objects and reads private rows: call it only after the units are started (L2). The unit
+    column is the exception to the types: it comes as it stands in the file, so that a cast never
+    makes one unit of two (`007` and `7`), and NULL where its text is not UTF-8.
 
     Args:
         tables: the inputs; nothing but their files can be read.
@@ -130,11 +140,16 @@ def attach_tables(
         RowsUnreadable: a column is not in the file's own schema, a file is not what was declared,
             or any failure of the file or the database, here or in the body, with no text.
     """
-    files = [part.file for table in tables for part in table.source.files]
+    parts = [part for table in tables for part in table.source.files]
+    files = [part.file for part in parts]
     for file in files:
-        check_file(file)
+        _check_path(file)
     connection: duckdb.DuckDBPyConnection | None = None
     try:
+        for part in parts:
+            # another connection of the job may have brought it
+            if part.stored is not None and not part.file.exists():
+                copy_to(part.stored, part.file)
         connection = duckdb.connect(
             ":memory:",
             config={

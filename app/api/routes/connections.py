@@ -1,4 +1,4 @@
-"""Connections: an admin opens folders and databases."""
+"""Connections: an admin opens folders, databases and buckets."""
 
 from typing import Any
 
@@ -28,9 +28,14 @@ def create_connection(
     services: ServicesDep,
     response: Response,
 ) -> dict[str, Any]:
-    """Open a folder or a database. Datasets name its files or tables and nothing else."""
+    """Open a folder, a database or a bucket. Datasets name its files or tables, nothing else."""
     document = services.connections.create(
-        caller, name=body.name, kind=body.kind, root=body.root, keyed=keyed
+        caller,
+        name=body.name,
+        kind=body.kind,
+        root=body.root,
+        store=None if body.store is None else body.store.model_dump(),
+        keyed=keyed,
     )
     response.headers["Location"] = "/v1/connections"
     return document
@@ -38,5 +43,5 @@ def create_connection(
 
 @router.get("", response_model=ConnectionList, responses=problems())
 def list_connections(caller: CallerDep, services: ServicesDep) -> dict[str, Any]:
-    """All connections; their roots for admins only."""
+    """All connections; where their rows lie for admins only."""
     return {"items": services.connections.list(caller)}

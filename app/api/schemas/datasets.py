@@ -43,26 +43,50 @@ DateText = Annotated[
 ]
 
 
-class ConnectionCreate(WireRequest):
-    """A folder that datasets may name files of, or a database that they may name tables of.
+class ObjectStoreWrite(WireRequest):
+    """A store that speaks S3, and where a worker finds the keys to it: never the keys themselves.
 
-    `root` is the folder or the file of an SQLite database, or, of PostgreSQL, where a worker finds
-    the connection string: `env:EPSILON_SOURCE_NAME` or `file:/absolute/path`, never itself.
+    `credentials` names a JSON object with `access_key_id`, `secret_access_key` and, where there is
+    one, `session_token`: `env:EPSILON_SOURCE_NAME` or `file:/absolute/path`. Where the host of
+    `endpoint` begins with the bucket's name, the bucket is not said again in the path.
+    """
+
+    endpoint: Annotated[str, StringConstraints(min_length=1, max_length=300)]
+    region: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+    credentials: Path
+
+
+class ConnectionCreate(WireRequest):
+    """A folder or a bucket with files that datasets may name, or a database with tables.
+
+    `root` is the folder, the file of an SQLite database, `s3://bucket/prefix`, or, of PostgreSQL,
+    where a worker finds the connection string: `env:EPSILON_SOURCE_NAME` or `file:/absolute/path`,
+    never itself. A bucket has a `store`, and nothing else has.
     """
 
     name: ConnectionName
     kind: ConnectionKind
     root: Path
+    store: ObjectStoreWrite | None = None
+
+
+class ObjectStoreRead(WireAnswer):
+    """A store that speaks S3; `credentials` says where its keys are."""
+
+    endpoint: str
+    region: str
+    credentials: str
 
 
 class ConnectionRead(WireAnswer):
-    """A connection; `root` is shown to admins only."""
+    """A connection; `root` and `store` are shown to admins only."""
 
     id: IdText
     name: str
     kind: str
     created_at: TimeText
     root: str | None = None
+    store: ObjectStoreRead | None = None
 
 
 class ConnectionList(WireAnswer):
@@ -72,7 +96,7 @@ class ConnectionList(WireAnswer):
 
 
 class SourceWrite(WireRequest):
-    """A file below the root of a connection, or a table of its database."""
+    """A file or an object below the root of a connection, or a table of its database."""
 
     connection: ConnectionName
     path: Path

@@ -13,16 +13,28 @@ from app.db.models.base import Base, JsonText, UtcDateTime
 class Connection(Base):
     """An admin-made door. A dataset names a path below its root, or a table, and nothing else.
 
-    root: a folder, a database's file, or where a worker finds a connection string; never a secret.
+    root: a folder, a database's file, a bucket with a prefix, or where a worker finds a connection
+    string; never a secret.
+    endpoint, region, credentials: of an object store; the last says where a worker finds the keys.
     """
 
     __tablename__ = "connections"
-    __table_args__ = (CheckConstraint("kind IN ('folder', 'sqlite', 'postgresql')", name="kind"),)
+    __table_args__ = (
+        CheckConstraint("kind IN ('folder', 'sqlite', 'postgresql', 's3')", name="kind"),
+        CheckConstraint(
+            "(kind = 's3') = (endpoint IS NOT NULL) AND (endpoint IS NULL) = (region IS NULL)"
+            " AND (region IS NULL) = (credentials IS NULL)",
+            name="store_if_s3",
+        ),
+    )
 
     id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
     name: Mapped[str] = mapped_column(String(63), unique=True)
     kind: Mapped[str] = mapped_column(String(20))
     root: Mapped[str] = mapped_column(String(1000))
+    endpoint: Mapped[str | None] = mapped_column(String(300))
+    region: Mapped[str | None] = mapped_column(String(63))
+    credentials: Mapped[str | None] = mapped_column(String(1000))
     created_by: Mapped[UUID] = mapped_column(ForeignKey("principals.id"))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 

@@ -1,4 +1,5 @@
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -6,7 +7,8 @@ import pytest
 
 from app.domain.columns import Column
 from app.domain.datasets import Dataset, Source, UnitOfPrivacy, parse_columns
-from workers.engines.api import EngineRefused, Input
+from tests.object_store import KEYS, REGION, object_store
+from workers.engines.api import EngineRefused, Input, StoredObject
 from workers.engines.rows import RowsUnreadable, attach_rows
 
 COLUMNS = parse_columns(
@@ -83,6 +85,22 @@ def test_the_connection_reaches_its_own_file_and_nothing_else(
             connection.execute(prepared).fetchall()
         assert connection.execute("SELECT count(*) FROM input_rows").fetchone() is not None
     assert not (tmp_path / "leak.csv").exists()
+
+
+def test_an_object_is_copied_once_for_all_connections_of_a_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EPSILON_SOURCE_LAKE", KEYS)
+    with object_store() as store:
+        store.objects["lake/rows.csv"] = write_csv(tmp_path).read_bytes()
+        held = StoredObject(f"{store.endpoint}/lake/rows.csv", REGION, "env:EPSILON_SOURCE_LAKE")
+        copied = replace(source(tmp_path / "copies" / "rows.csv"), stored=held)
+        for lane in ("0", "1"):
+            with attach_rows(copied, COLUMNS, spill=tmp_path / lane) as connection:
+                assert connection.execute("SELECT count(*) FROM input_rows").fetchone() == (5,)
+                with pytest.raises(duckdb.Error):
+                    connection.execute(f"SELECT * FROM read_csv('{held.address}')").fetchall()
+        assert [asked[0] for asked in store.asked] == ["GET"]
 
 
 def test_failures_come_out_without_the_engines_words(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from workers.engines.query.table import (
     other_inputs,
     prepare_table,
 )
-from workers.engines.rows import check_file
+from workers.engines.rows import check_part
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,7 @@ class QueryEngine:
         """Plan the stored spec again and hold it against what was reserved; opens no file.
 
         Raises:
+            SourceUnavailable: the store does not show an object of the job to this worker.
             EngineRefused: the job is not a query over one dataset, its spec does not parse, what
                 is reserved is not what the plan costs, or a sampler does not meet its charge.
         """
@@ -89,11 +90,11 @@ class QueryEngine:
         """A plan held against what was reserved, with its statements and its samplers.
 
         Raises:
-            EngineRefused: as `prepare`.
+            EngineRefused, SourceUnavailable: as `prepare`.
         """
         for each in (work.inputs[0], *other_inputs(work).values()):
             for part in each.files:
-                check_file(part.file)
+                check_part(part)
         reserved = tuple(part.mechanism for part in work.parts)
         if reserved != tuple(part.mechanism for part in plan.parts):
             raise EngineRefused("the reserved parts are not those of the plan")

@@ -11,7 +11,6 @@ value is looked at. Texts compare by their bytes, since a collation could make o
 """
 
 import hashlib
-import os
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -22,8 +21,8 @@ from typing import Any, Final, Protocol
 from sqlglot import exp
 
 from app.domain.columns import Column
-from app.domain.connections import VARIABLE
 from workers.engines.api import EngineRefused, LiveTable
+from workers.engines.credentials import read_secret
 from workers.engines.query.dialects import POSTGRES, SQLITE, Dialect
 from workers.engines.rows import TABLE, RowsUnreadable
 
@@ -135,22 +134,6 @@ def open_live(table: LiveTable, *, time_limit_s: int = TIME_LIMIT_S) -> Iterator
     opened = _open_postgresql if table.kind == "postgresql" else _open_sqlite
     with opened(table, time_limit_s) as database:
         yield database
-
-
-def read_secret(reference: str) -> str:
-    """The connection string that a reference names, from this worker's environment or a file.
-
-    Raises:
-        EngineRefused: it is not there; says nothing of what is.
-    """
-    match = VARIABLE.fullmatch(reference)
-    try:
-        secret = (
-            os.environ[match[1]] if match else Path(reference.removeprefix("file:")).read_text()
-        )
-    except (KeyError, OSError, ValueError):
-        raise EngineRefused("the secret of the connection is not on this worker") from None
-    return secret.strip()
 
 
 class _PostgreSQL:

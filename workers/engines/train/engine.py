@@ -25,7 +25,7 @@ from workers.engines.api import (
     ReservedPart,
     Work,
 )
-from workers.engines.rows import RowsUnreadable, check_file
+from workers.engines.rows import RowsUnreadable, check_part
 from workers.engines.train.audit import audit_report
 from workers.engines.train.card import model_card
 from workers.engines.train.data import Table, read_table
@@ -64,10 +64,10 @@ class TrainingEngine:
         reserved = [(part.mechanism, part.max_units) for part in work.parts]
         if reserved != [(part.mechanism, part.max_units) for part in asked]:
             raise EngineRefused("the reservation does not cover what this spec runs")
-        if private.file is None or not private.file.is_file():
+        if not private.has_file():
             raise EngineRefused("the dataset version has no file")
         for part in private.files:
-            check_file(part.file)
+            check_part(part)
         return TrainingPlan(
             work=work,
             spec=spec,
@@ -199,7 +199,7 @@ def _read_evaluation(spec: TrainSpec, dataset: Dataset, work: Work) -> Table | N
     if spec.evaluation is None:
         return None
     public: Input = work.public[spec.evaluation.dataset_id]
-    if public.file is None or not public.file.is_file():
+    if not public.has_file():
         raise EngineRefused("the evaluation set has no file")
     features, label = _columns(spec, dataset)
     try:
