@@ -151,11 +151,7 @@ ANALYSES: Final = (
 
 
 def figures(analysis: Analysis) -> list[Figure]:
-    """Every released figure of an analysis beside its true value.
-
-    Raises:
-        PackageMissing: the table's package is not installed.
-    """
+    """Every released figure of an analysis beside its true value."""
     with TemporaryDirectory() as folder:
         file = analysis.write(Path(folder))
         result = _released(analysis, file, Path(folder))

@@ -2,7 +2,6 @@
 
 import pytest
 
-from examples.analyses.data import PackageMissing
 from examples.analyses.run import ANALYSES, Analysis, figures
 
 # How much of the truth caps and bounds may cut off, by title's first word.
@@ -13,10 +12,7 @@ CUT = {"Flights": 0.35, "CDNOW": 0.15, "Tumours": 0.0}
 def test_a_release_is_as_near_to_the_truth_as_its_noise_and_its_caps_allow(
     analysis: Analysis,
 ) -> None:
-    try:
-        found = figures(analysis)
-    except PackageMissing as missing:
-        pytest.skip(str(missing))
+    found = figures(analysis)
     cut = CUT[analysis.title.split()[0].rstrip(":")]
     assert len(found) >= 4
     for each in found:
