@@ -1,6 +1,7 @@
 """The operator's commands: run the service, move its schema, write its contract."""
 
 import os
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -228,6 +229,21 @@ def verify(context: typer.Context) -> None:
     from app import verifier
 
     raise typer.Exit(verifier.main(context.args))
+
+
+@app.command(
+    context_settings={
+        "allow_extra_args": True,
+        "ignore_unknown_options": True,
+        "help_option_names": [],
+    }
+)
+def sort_copy(context: typer.Context) -> None:
+    """Write a copy of rows, sorted by user: SOURCE TARGET --unit COLUMN; --help says more."""
+    from app.programs import sorter_command
+
+    # a command line of our own, without a shell
+    raise typer.Exit(subprocess.call(sorter_command(context.args)))  # noqa: S603
 
 
 @app.command()

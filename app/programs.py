@@ -1,6 +1,7 @@
 """The command lines of the service's programs, the same in one tree and on many machines."""
 
 import sys
+from collections.abc import Sequence
 
 from app.settings import Settings
 from app.supervision import Child
@@ -21,3 +22,8 @@ def worker_child(settings: Settings) -> Child:
     command += ["--without-gossip", "--without-mingle", "--loglevel", settings.log_level]
     # SIGTERM gives a running job a moment and then hands it back, instead of waiting for its end.
     return Child("worker", command, {**settings.to_environment(), "REMAP_SIGTERM": "SIGQUIT"})
+
+
+def sorter_command(arguments: Sequence[str]) -> list[str]:
+    """The program that writes sorted copies: only workers read private rows."""
+    return [sys.executable, "-m", "workers.sorting", *arguments]

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import BinaryIO, ClassVar
 
 import duckdb
 import numpy as np
@@ -233,19 +233,11 @@ def _csv_rows(
 ) -> exp.Select:
     """Copies the wanted fields of every line, as text, into a table that spills with the job."""
     fields = [f"field_{index}" for index in range(max(1, len(columns)))]
-    declared = ", ".join(f"{field} VARCHAR" for field in fields)
-    connection.execute(f"CREATE TABLE {lines} ({declared})")
-    # Every value is text or missing; no type may be guessed from a sample of them.
-    connection.execute("SET pandas_analyze_sample = 0")
     with part.file.open("rb") as file:
         header = [name.lower() for name in read_header(file)]
         # A query that only counts still needs one field a line.
         places = [_only_place(header, column) for column in columns] or [0]
-        for batch in read_columns(file, places):
-            arrays = [np.array(values, dtype=object) for values in batch]
-            connection.register(_BATCH, dict(zip(fields, arrays, strict=True)))
-            connection.execute(f"INSERT INTO {lines} SELECT * FROM {_BATCH}")  # noqa: S608
-            connection.unregister(_BATCH)
+        _load(connection, file, places, lines, fields)
     values: list[exp.Expr] = [
         exp.column(field)
         if _is_unit(source, column)
@@ -253,6 +245,37 @@ def _csv_rows(
         for column, field in zip(columns, fields, strict=False)
     ]
     return _selected(columns, values, exp.to_table(lines))
+
+
+def load_lines(connection: duckdb.DuckDBPyConnection, file: Path, table: str) -> tuple[str, ...]:
+    """Copy every field of a CSV file, as text, into a table; gives its columns, as the file does.
+
+    A table is made only where each column has a name of its own.
+    """
+    with file.open("rb") as opened:
+        names = read_header(opened)
+        if len({name.lower() for name in names} - {""}) == len(names):
+            _load(connection, opened, range(len(names)), table, names)
+    return names
+
+
+def _load(
+    connection: duckdb.DuckDBPyConnection,
+    file: BinaryIO,
+    places: Sequence[int],
+    table: str,
+    names: Sequence[str],
+) -> None:
+    fields = [exp.to_identifier(name, quoted=True).sql(dialect="duckdb") for name in names]
+    declared = ", ".join(f"{field} VARCHAR" for field in fields)
+    connection.execute(f"CREATE TABLE {table} ({declared})")
+    # Every value is text or missing; no type may be guessed from a sample of them.
+    connection.execute("SET pandas_analyze_sample = 0")
+    for batch in read_columns(file, places):
+        arrays = [np.array(values, dtype=object) for values in batch]
+        connection.register(_BATCH, dict(zip(names, arrays, strict=True)))
+        connection.execute(f"INSERT INTO {table} SELECT * FROM {_BATCH}")  # noqa: S608
+        connection.unregister(_BATCH)
 
 
 def _only_place(header: Sequence[str], column: Column) -> int:
@@ -269,13 +292,7 @@ def _parquet_rows(
     columns: Sequence[Column],
     _lines: str,
 ) -> exp.Select:
-    reader = _call(
-        "read_parquet",
-        exp.Literal.string(str(part.file)),
-        hive_partitioning=exp.false(),
-        # By default one text that is not UTF-8 fails the whole query.
-        utf8_validation=exp.Literal.string("replace"),
-    )
+    reader = read_parquet(part.file)
     everything = exp.select("*").from_(reader).sql(dialect="duckdb")
     # The reader also answers to names of its own, such as the number of a row: none is a column.
     described = connection.execute(f"DESCRIBE {everything}").fetchall()
@@ -283,12 +300,23 @@ def _parquet_rows(
     if any(column.name.lower() not in types for column in columns):
         raise RowsUnreadable
     values = [
-        _unit_value(column, types[column.name.lower()])
+        unit_value(column.name, types[column.name.lower()])
         if _is_unit(source, column)
         else _parquet_value(column, types[column.name.lower()])
         for column in columns
     ]
     return _selected(columns, values, reader.copy())
+
+
+def read_parquet(file: Path) -> exp.Table:
+    """The rows of a Parquet file, as they are read everywhere here."""
+    return _call(
+        "read_parquet",
+        exp.Literal.string(str(file)),
+        hive_partitioning=exp.false(),
+        # By default one text that is not UTF-8 fails the whole query.
+        utf8_validation=exp.Literal.string("replace"),
+    )
 
 
 def _parquet_value(column: Column, found: str) -> exp.Expr:
@@ -302,9 +330,17 @@ def _parquet_value(column: Column, found: str) -> exp.Expr:
     return _cast(value, _declared_type(column))
 
 
-def _unit_value(column: Column, found: str) -> exp.Expr:
-    """The unit as a value that is equal for equal values of the file alone."""
-    value = exp.column(column.name, quoted=True)
+def unit_value(name: str, found: str) -> exp.Expr:
+    """The unit as a value that is equal for equal values of the file alone.
+
+    Args:
+        name: the column of a Parquet file that names the user.
+        found: its type there.
+
+    Raises:
+        RowsUnreadable: two values of the type could print alike.
+    """
+    value = exp.column(name, quoted=True)
     if found in _INTEGERS:
         return _cast(value, "BIGINT")
     if found.endswith("]") or found.startswith(_NESTED):
@@ -345,7 +381,7 @@ def _declared_type(column: Column) -> str:
     return _SQL_TYPES[column.type] + "[]" * len(column.shape)
 
 
-def _call(name: str, path: exp.Expr, **options: exp.Expr) -> exp.Expr:
+def _call(name: str, path: exp.Expr, **options: exp.Expr) -> exp.Table:
     settings = [
         exp.PropertyEQ(this=exp.to_identifier(key), expression=value)
         for key, value in options.items()
