@@ -179,7 +179,7 @@ class EpsilonLedger:
         spec: Mapping[str, Any] | None = None,
         parts: Sequence[Mapping[str, Any]] | None = None,
         kind: str | None = None,
-        reuse: bool = True,
+        reuse: bool | None = None,
     ) -> Document:
         """What a job (`spec`) or the parts of an outside job would cost; touches no data.
 
@@ -195,7 +195,7 @@ class EpsilonLedger:
             Refused: it could not be priced.
         """
         asked: Document = {"inputs": inputs, "spec": spec, "parts": parts, "kind": kind}
-        asked |= {} if reuse else {"reuse": False}
+        asked["reuse"] = reuse
         body = {key: value for key, value in asked.items() if value is not None}
         return self.post("/v1/quotes", body)
 
@@ -207,19 +207,20 @@ class EpsilonLedger:
         spec: Mapping[str, Any],
         purpose: str,
         idempotency_key: str | None = None,
-        reuse: bool = True,
+        reuse: bool | None = None,
     ) -> Document:
         """Ask for a job; where this returns, its worst-case loss is reserved and it is queued.
 
         A query that was asked before, on the same rows and budget, is answered by what it released:
         the answer is that job, with `reused_from`, and nothing is charged. `wait` and `result` work
-        as ever. With `reuse=False` fresh noise is drawn and charged.
+        as ever. With `reuse=False` fresh noise is drawn and charged; on a live table, whose rows
+        may have changed, so it is without `reuse=True`.
 
         Raises:
             Refused: for example `budget-exceeded`, with `fits` and what is `left`.
         """
         body: Document = {"kind": kind, "inputs": inputs, "spec": spec, "purpose": purpose}
-        body |= {} if reuse else {"reuse": False}
+        body |= {} if reuse is None else {"reuse": reuse}
         return self.post("/v1/jobs", body, idempotency_key=idempotency_key)
 
     def profile(

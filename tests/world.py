@@ -192,7 +192,7 @@ class World:
         kind: str = "query",
         key: str | None = None,
         blocks: AskedBlocks = "all",
-        reuse: bool = True,
+        reuse: bool | None = None,
     ) -> dict[str, Any]:
         asked = dict(spec or COUNT_QUERY)
         request = JobRequest(kind, self.inputs(budget_id, blocks), asked, "a test", reuse)

@@ -65,7 +65,7 @@ class QuoteRequest:
     kind: str | None = None
     spec: Any = None
     parts: Any = None
-    reuse: bool = True
+    reuse: bool | None = None
 
 
 class NoRoom(Exception):
@@ -104,7 +104,8 @@ class Admissions:
                     inputs=request.inputs,
                     spec=request.spec,
                 )
-            released = _released(session, caller, asked) if request.reuse else None
+            may_reuse = asked.may_reuse(request.reuse)
+            released = _released(session, caller, asked) if may_reuse else None
             reused_from = None if released is None else str(released.id)
         priced = asked.priced()
         with snapshot(self.make_session) as session:
@@ -130,9 +131,7 @@ class Admissions:
                 session, caller, kind=request.kind, inputs=request.inputs, spec=request.spec
             )
 
-        purpose = request.purpose if request.reuse else None
-        place = job_place(caller, request)
-        return self._admit(caller, keyed, look_up, place, purpose_of_reuse=purpose)
+        return self._admit(caller, keyed, look_up, job_place(caller, request), job=request)
 
     def reserve(self, caller: Caller, request: ReservationRequest, keyed: Keyed) -> dict[str, Any]:
         """Reserve room for a job that runs elsewhere, under a lease.
@@ -169,22 +168,22 @@ class Admissions:
         look_up: Callable[[Session], Unpriced],
         place: Place,
         *,
-        purpose_of_reuse: str | None = None,
+        job: JobRequest | None = None,
     ) -> dict[str, Any]:
         """Look up, price, decide: the way of every request for room, in this order.
 
-        purpose_of_reuse: what an earlier release is wanted for, where one may answer.
+        job: of our own kinds, which an earlier release may answer.
         """
         with snapshot(self.make_session) as session:
             if (stored := idempotency.replay(session, keyed)) is not None:
                 return stored
             unpriced = look_up(session)
-            may_reuse = purpose_of_reuse is not None and unpriced.release_sha256 is not None
+            may_reuse = job is not None and unpriced.may_reuse(job.reuse)
             released = _released(session, caller, unpriced) if may_reuse else None
             if released is not None:
                 reused = releases.answer(session, caller, released, unpriced.budget_ids)
-        if released is not None:
-            return self.writer.decide(releases.asked_again(keyed, reused, purpose_of_reuse or ""))
+        if job is not None and released is not None:
+            return self.writer.decide(releases.asked_again(keyed, reused, job.purpose))
         priced = unpriced.priced()
         with snapshot(self.make_session) as session:
             charges = _charges(session, caller, priced)

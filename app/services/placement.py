@@ -20,14 +20,14 @@ class JobRequest:
     """A job as asked for; the spec is parsed strictly by the domain.
 
     reuse: whether a query may be answered by what an equal one has released; else it is drawn and
-        charged afresh.
+        charged afresh. None: it may, but not where rows lie in a live table.
     """
 
     kind: str
     inputs: tuple[InputRequest, ...]
     spec: Any
     purpose: str
-    reuse: bool = True
+    reuse: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,12 +74,14 @@ class Resolved:
 
     request: names the blocks that are charged. dataset: as large as these are (R17).
     path: the leaf budget and its ancestors, leaf first.
+    is_live: whether its version is a live table, whose rows change without another version.
     """
 
     request: InputRequest
     dataset: Dataset
     relation: Relation
     path: tuple[Budget, ...]
+    is_live: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +219,7 @@ def _resolve_input(session: Session, caller: Caller, asked: InputRequest, pointe
         dataset=dataset,
         relation=cast(Relation, row.relation),
         path=tuple(budget_rows.path_of(session, leaf)),
+        is_live=version.format == "table",
     )
 
 
@@ -230,6 +233,7 @@ class Unpriced:
     slots_at: the pointer of a slot, with a place for its part's number.
     others: what a query may join: the further inputs, and public datasets that it names.
     public_versions: by id, the version of each public dataset that the job will read.
+    is_live: whether some input is a live table.
     """
 
     inputs: tuple[InputRequest, ...]
@@ -247,6 +251,17 @@ class Unpriced:
     slots: tuple[str | None, ...] = ()
     slots_at: str = "/inputs/0/slots/{}"
     public_versions: Mapping[str, int] = field(default_factory=dict)
+    is_live: bool = False
+
+    def may_reuse(self, asked: bool | None) -> bool:  # noqa: FBT001 - as it was asked
+        """Whether a release may answer this request.
+
+        asked: None where nobody said so; then not where rows are live: they may have changed, and
+            who asks a table that changes asks for what it holds now.
+        """
+        if self.release_sha256 is None:
+            return False
+        return not self.is_live if asked is None else asked
 
     @property
     def is_lasting(self) -> bool:
@@ -398,6 +413,7 @@ def _unpriced(resolved: Sequence[Resolved], **parsed: Any) -> Unpriced:
         if plans.is_plan(leaf)
         else Holding.of(leaf, None if asked.blocks == "all" else asked.blocks),
         plans=tuple(plans.plan_of(each) for each in leaves if plans.is_plan(each)),
+        is_live=any(each.is_live for each in resolved),
         **parsed,
     )
 

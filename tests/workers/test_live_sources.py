@@ -13,6 +13,7 @@ from sqlalchemy import URL, make_url, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.db.session import snapshot
+from app.services.admission import QuoteRequest
 from app.services.connections import Connections
 from app.services.datasets import Datasets
 from app.services.registrations import DatasetRequest
@@ -116,6 +117,32 @@ def test_a_worker_answers_from_a_live_table_and_its_secret_stands_nowhere(
         assert world.verified()
         assert SECRET not in every_word(make_session)
     assert SECRET not in caplog.text
+
+
+def test_a_live_table_is_asked_anew_unless_an_older_answer_is_asked_for(
+    make_session: sessionmaker[Session],
+    tmp_path: Path,
+    owner: URL,
+    reader: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    address = owner.set(username=reader, password=SECRET)
+    monkeypatch.setenv("EPSILON_SOURCE_CLINIC", address.render_as_string(hide_password=False))
+    with new_world(make_session, tmp_path) as world:
+        register(world, "env:EPSILON_SOURCE_CLINIC")
+        root = world.open_root(epsilon="500")
+        first = ran(world, root)
+        with psycopg.connect(owner.render_as_string(hide_password=False)) as connection:
+            connection.execute(b"INSERT INTO visits VALUES ('u8', 1), ('u9', 1)")
+        asked = QuoteRequest(world.inputs(root), "query", EXACT)
+        assert world.admissions.quote(world.engineer, asked)["reused_from"] is None
+        again = ran(world, root)
+        assert again != first
+        answers = [world.jobs.result(world.engineer, job_id)["rows"] for job_id in (first, again)]
+        assert [rows[0]["cells"][0]["value"] for rows in answers] == [14, 16]
+        older = world.submit(root, EXACT, reuse=True)
+        assert older["reused_from"] == str(first)
+        assert world.verified()
 
 
 def test_a_live_table_that_cannot_be_read_costs_nothing(

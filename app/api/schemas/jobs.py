@@ -145,7 +145,7 @@ class QuoteCreate(_WithParts):
 
     kind: JobKind | None = None
     spec: DomainDocument | None = None
-    reuse: bool = True
+    reuse: bool | None = None
 
     def to_request(self) -> QuoteRequest:
         """What the service takes.
@@ -212,14 +212,15 @@ class JobSubmit(WireRequest):
     kind: a `query`; a `train`; or a `profile`, which is charged once and read by every quote of a
     query after it.
     reuse: a query or a profile is answered by what an equal one has released, at no charge, where
-    the caller may read that; `false` draws fresh noise and is charged.
+    the caller may read that; `false` draws fresh noise and is charged. So is, where nothing is
+    said, what asks a live table, whose rows may have changed; `true` takes the older answer.
     """
 
     kind: JobKind
     inputs: Inputs
     spec: DomainDocument
     purpose: Words
-    reuse: bool = True
+    reuse: bool | None = None
 
     def to_request(self) -> JobRequest:
         """What the service takes."""
