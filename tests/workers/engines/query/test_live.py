@@ -17,12 +17,13 @@ from app.domain.datasets import Dataset
 from tests.conftest import run_outside_transaction
 from tests.workers.engines.query.made import RECORD, SALT, dataset, plan_for, query, work_for
 from tests.workers.engines.query.test_dialects import NAMES, PLANS, as_integers
+from tests.workers.engines.query.test_tallies import planned
 from workers.engines.api import EngineRefused, Input, LiveTable, Work
 from workers.engines.query.bounding import bounding_query, spread_query
 from workers.engines.query.dialects import PORTABLE_DUCKDB
 from workers.engines.query.engine import QueryEngine
 from workers.engines.query.live import open_live
-from workers.engines.query.table import BoundedTable, bounded_table, prepare_table
+from workers.engines.query.table import BoundedTable, bounded_table, prepare_table, weights_of
 from workers.engines.rows import RowsUnreadable
 
 SECRET = "of-a-test-and-of-nobody-else"
@@ -143,6 +144,23 @@ def test_the_bounded_table_of_a_live_table_is_that_of_a_file_cell_for_cell(
                 assert sum(sum(each.values()) for each in weights.values()) == sum(
                     int(row[-1]) for row in fine
                 )
+
+
+def test_the_tallies_of_a_live_table_are_those_of_a_file(
+    live: LiveTable, rows: list[tuple[Any, ...]], tmp_path: Path
+) -> None:
+    on = dataset()
+    plan = planned(on).query
+    work = replace(work_for(plan, on, tmp_path, tmp_path), inputs=(Input(on, 1, None, live=live),))
+    found = bounded_table(work, plan).spreads
+    with duckdb.connect() as connection:
+        kinds = COLUMNS.replace("INTEGER", "BIGINT").replace("DOUBLE PRECISION", "DOUBLE")
+        connection.execute(f"CREATE TABLE input_rows ({kinds})")
+        connection.executemany("INSERT INTO input_rows VALUES (?, ?, ?, ?, ?, ?)", rows)
+        for spread, weights in zip(plan.spreads, found, strict=True):
+            text = spread_query(plan, spread, on, SALT, PORTABLE_DUCKDB).sql(dialect="duckdb")
+            assert weights == weights_of(spread, 0, connection.execute(text).fetchall())
+            assert weights
 
 
 def test_a_live_database_is_only_ever_read(live: LiveTable) -> None:
