@@ -83,7 +83,7 @@ class FusedCpuLayers(PlainLayers):
         return norms2
 
     def ghost_norm2(self, a: Tensor, g: Tensor, *, has_bias: bool) -> Tensor:
-        """The lower triangle only, in 16-bit integers where the processor multiplies them."""
+        """The lower triangle only, in 16-bit integers where the processor adds their products."""
         if a.dtype == torch.float64:
             return super().ghost_norm2(a, g, has_bias=has_bias)
         a, g = widened(a), widened(g)

@@ -38,13 +38,13 @@ struct Padded {
 #ifdef __AVX512F__
 constexpr long FILTER_VECTORS = 4;
 #else
-constexpr long FILTER_VECTORS = 1;  // as many sums as there are registers
+constexpr long FILTER_VECTORS = 2;  // as many sums as there are registers
 #endif
+// The caller gives each example's gradient room for filters in such steps, whatever the form.
+constexpr long FILTERS_STEP = 16;
 constexpr long TAPS_AT_ONCE = 6;
 // The filters' gradients of so many floats are read once a group of taps, from the nearest cache.
 constexpr long NEAR_FLOATS = 6144;
-
-static inline long whole_lanes(long count) { return (count + LANES - 1) / LANES * LANES; }
 
 // out (pixels, wide) = in (filters, pixels)^T, zeros behind the last filter.
 static void turned_over(const float* in, long filters, long pixels, long wide, float* out) {
@@ -104,7 +104,7 @@ static TapSums* tap_sums_of(long taps) {
 }
 
 static TapSums* tap_sums_of(long taps, long vectors) {
-  if (vectors == 4) return tap_sums_of<4>(taps);
+  if (vectors == FILTER_VECTORS) return tap_sums_of<FILTER_VECTORS>(taps);
   return vectors == 2 ? tap_sums_of<2>(taps) : tap_sums_of<1>(taps);
 }
 
@@ -134,14 +134,14 @@ static void tap_products(const ConvBatch& c, const Padded& shape, const float* x
 
 // workspace a thread: see conv_workspace. Each thread sums its own examples; the threads' sums are
 // added in their order. kept (batch, taps + 1, wide), or null: every example's gradient with the
-// filters last, in whole lanes, and behind it its bias gradient.
+// filters last, in whole steps, and behind it its bias gradient.
 static void conv_clip_sum(const ConvBatch& from, double bound, float* weight, float* bias,
                           float* factors, double* norms, float* kept, float* workspace,
                           int threads) {
   const Padded shape(from);
   const long taps = from.channels * from.kernel_height * from.kernel_width;
   const long pixels = from.out_height * from.out_width, filters = from.filters;
-  const long wide = whole_lanes(filters), size = (taps + 1) * wide;
+  const long wide = rounded_up(filters, FILTERS_STEP), size = (taps + 1) * wide;
   const long inputs = from.channels * shape.height * shape.width;
   const long stride = inputs + pixels * wide + 2 * size;
   int used = 1;

@@ -4,33 +4,31 @@
 constexpr double UNIT = 0x1p-24;  // the rounding of one float32 operation
 
 #ifdef __AVX512F__
-constexpr long TILE_ROWS = 8, TILE_VECTORS = 2;
+constexpr long TILE_ROWS = 8;
 #else
-constexpr long TILE_ROWS = 4, TILE_VECTORS = 1;  // as many sums as there are registers
+constexpr long TILE_ROWS = 4;  // as many sums as there are registers, with what feeds them
 #endif
-constexpr long PANEL = TILE_VECTORS * LANES;
+constexpr long TILE_VECTORS = 2, PANEL = TILE_VECTORS * LANES;
 
-// A 16 x 16 block of words, rows to columns, in four rounds of shuffles.
+// A block of LANES x LANES words, rows to columns, in rounds of shuffles.
 template <typename Vector>
 static inline void transpose(Vector* block) {
-  const Ints low[4] = {{0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30},
-                       {0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29},
-                       {0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27},
-                       {0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23}};
 #pragma GCC unroll 4
-  for (int round = 0; round < 4; ++round) {
-    const int step = 1 << round;
+  for (int step = 1; step < LANES; step *= 2) {
+    Ints low;
+    for (int i = 0; i < LANES; ++i) low[i] = i & step ? LANES + i - step : i;
 #pragma GCC unroll 16
-    for (int i = 0; i < 16; ++i) {
+    for (int i = 0; i < LANES; ++i) {
       if (i & step) continue;
       const Vector a = block[i], b = block[i + step];
-      block[i] = __builtin_shuffle(a, b, low[round]);
-      block[i + step] = __builtin_shuffle(a, b, low[round] + step);
+      block[i] = __builtin_shuffle(a, b, low);
+      block[i + step] = __builtin_shuffle(a, b, low + step);
     }
   }
 }
 
-#ifdef __AVX512VNNI__
+#if defined(__AVX512VNNI__) || (defined(__AVX2__) && !defined(__AVX512F__))
+#define EPSILON_INTEGERS
 
 // Rows as integers of 16 bits with one scale a row, two to a word, at twice the rate of float32.
 // The scale keeps every packed row shorter than sqrt(2^31), so that no sum of products, nor any
@@ -39,14 +37,41 @@ static inline void transpose(Vector* block) {
 // also have this.)
 typedef Ints Word;
 typedef int32_t Cell;
-constexpr long COLUMNS_A_WORD = 2, CHUNK = 1L << 40;
+constexpr long COLUMNS_A_WORD = 2;
 constexpr double LONGEST = 46340.0, HIGHEST = 32767.0;
+
+#ifdef __AVX512VNNI__
+constexpr long CHUNK = 1L << 40;
 
 static inline Word multiplied(Word sum, Word x, Word y) {
   // Not the intrinsic: the compiler would copy each sum before it is added to.
   __asm__("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(y));
   return sum;
 }
+
+// Two vectors of a row as one of words. Which two columns share a word, and where it stands, is
+// the same for every row, and no product depends on it.
+static inline Word narrowed(Ints first, Ints second) {
+  return (Word)_mm512_inserti64x4(
+      _mm512_castsi256_si512(_mm512_cvtepi32_epi16((__m512i)first)),
+      _mm512_cvtepi32_epi16((__m512i)second), 1);
+}
+
+static inline Ints nearest(Floats value) { return (Ints)_mm512_cvtps_epi32((__m512)value); }
+#else
+// So many words of two panels (24 KiB) stay in the nearest cache.
+constexpr long CHUNK = 192;
+
+static inline Word multiplied(Word sum, Word x, Word y) {
+  return sum + (Word)_mm256_madd_epi16((__m256i)x, (__m256i)y);
+}
+
+static inline Word narrowed(Ints first, Ints second) {
+  return (Word)_mm256_packs_epi32((__m256i)first, (__m256i)second);
+}
+
+static inline Ints nearest(Floats value) { return (Ints)_mm256_cvtps_epi32((__m256)value); }
+#endif
 
 static inline Floats as_float(Word sum) { return __builtin_convertvector(sum, Floats); }
 
@@ -129,7 +154,7 @@ static void pack(const float* from, long positions, Panels& to) {
       for (; k < columns; k += LANES) take(part_of(row, k, columns), 0);
       to.reach[first + r] =
           root_sum((squares[0] + squares[1]) + (squares[2] + squares[3]), columns);
-#ifdef __AVX512VNNI__
+#ifdef EPSILON_INTEGERS
       float peak = 0;
       for (const Floats& chain : most)
         for (long lane = 0; lane < LANES; ++lane) peak = std::max(peak, chain[lane]);
@@ -151,19 +176,16 @@ static void pack(const float* from, long positions, Panels& to) {
           continue;
         }
         const float* row = from + (first + r) * columns;
-#ifdef __AVX512VNNI__
-        __m256i half[2];
+#ifdef EPSILON_INTEGERS
+        Ints half[2] = {};
         for (int side = 0; side < 2; ++side) {
           const Floats v = part_of(row, 2 * word + side * LANES, columns);
-          Ints whole{};
-          if (inverse[r] != 0.0f) whole = (Ints)_mm512_cvtps_epi32((__m512)(v * inverse[r]));
-          half[side] = _mm512_cvtepi32_epi16((__m512i)whole);
-          const Floats off =
-              (Floats)_mm512_fnmadd_ps((__m512)__builtin_convertvector(whole, Floats),
-                                       _mm512_set1_ps(scale[r]), (__m512)v);
+          if (inverse[r] != 0.0f) half[side] = nearest(v * inverse[r]);
+          // In one rounding: a form with integers has fused products.
+          const Floats off = v - __builtin_convertvector(half[side], Floats) * scale[r];
           missed[r] += off * off;
         }
-        block[r] = (Word)_mm512_inserti64x4(_mm512_castsi256_si512(half[0]), half[1], 1);
+        block[r] = narrowed(half[0], half[1]);
 #else
         block[r] = part_of(row, word, columns);
 #endif
@@ -172,7 +194,7 @@ static void pack(const float* from, long positions, Panels& to) {
       for (long w = 0; w < LANES; ++w)
         *reinterpret_cast<LooseWord*>(to.at(first, word + w)) = block[w];
     }
-#ifdef __AVX512VNNI__
+#ifdef EPSILON_INTEGERS
     for (long r = 0; r < LANES && first + r < positions; ++r) {
       to.miss[first + r] = root_sum(missed[r], columns);
       to.reach[first + r] += to.miss[first + r];
@@ -181,32 +203,50 @@ static void pack(const float* from, long positions, Panels& to) {
   }
 }
 
-// <x_t, x_s> for TILE_ROWS rows t from `row` on and the PANEL rows s of a panel.
-static inline void tile(Panels& x, long row, long panel, Floats (*out)[TILE_VECTORS]) {
-  const Cell *left = x.at(row, 0), *right = x.at(panel * PANEL, 0);
-  for (long first = 0; first < x.words; first += CHUNK) {
-    Word sums[TILE_ROWS][TILE_VECTORS] = {};
-    const long stop = std::min(x.words, first + CHUNK);
-    for (long k = first; k < stop; ++k, left += PANEL, right += PANEL) {
-      Word y[TILE_VECTORS];
+// out (TILE_ROWS, PANEL) (+)= the products of TILE_ROWS rows with the PANEL rows of a panel, over
+// `words` words of both.
+static inline void tile(const Cell* left, const Cell* right, long words, Cell* out, bool add) {
+  Word sums[TILE_ROWS][TILE_VECTORS] = {};
+  for (long k = 0; k < words; ++k, left += PANEL, right += PANEL) {
+    Word y[TILE_VECTORS];
 #pragma GCC unroll 2
-      for (int c = 0; c < TILE_VECTORS; ++c)
-        y[c] = *reinterpret_cast<const LooseWord*>(right + c * LANES);
-#pragma GCC unroll 8
-      for (int r = 0; r < TILE_ROWS; ++r) {
-        const Word each = left[r] - Word{};
-#pragma GCC unroll 2
-        for (int c = 0; c < TILE_VECTORS; ++c) sums[r][c] = multiplied(sums[r][c], each, y[c]);
-      }
-    }
-    for (int r = 0; r < TILE_ROWS; ++r)
-      for (int c = 0; c < TILE_VECTORS; ++c)
-        out[r][c] = first == 0 ? as_float(sums[r][c]) : out[r][c] + as_float(sums[r][c]);
-  }
-#ifdef __AVX512VNNI__
-  for (int r = 0; r < TILE_ROWS; ++r)
     for (int c = 0; c < TILE_VECTORS; ++c)
-      out[r][c] = out[r][c] * x.scale[row + r] * load(x.scale.data() + panel * PANEL + c * LANES);
+      y[c] = *reinterpret_cast<const LooseWord*>(right + c * LANES);
+#pragma GCC unroll 8
+    for (int r = 0; r < TILE_ROWS; ++r) {
+      const Word each = left[r] - Word{};
+#pragma GCC unroll 2
+      for (int c = 0; c < TILE_VECTORS; ++c) sums[r][c] = multiplied(sums[r][c], each, y[c]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < TILE_ROWS; ++r)
+#pragma GCC unroll 2
+    for (int c = 0; c < TILE_VECTORS; ++c) {
+      LooseWord* to = reinterpret_cast<LooseWord*>(out + r * PANEL + c * LANES);
+      *to = add ? *to + sums[r][c] : sums[r][c];
+    }
+}
+
+// out (rows, PANEL): the products of the panel's rows with its own and all rows behind, by a chunk
+// of words after the other.
+static void strip(Panels& x, long panel, long positions, Cell* out) {
+  const long start = panel * PANEL;
+  for (long first = 0; first < x.words; first += CHUNK) {
+    const long words = std::min(CHUNK, x.words - first);
+    const Cell* right = x.at(start, first);
+    for (long row = start; row < positions; row += TILE_ROWS)
+      tile(x.at(row, first), right, words, out + (row - start) * PANEL, first > 0);
+  }
+}
+
+// <x_t, x_s> for the positions s from `other` on, from a strip.
+static inline Floats inner_products(const Panels& x, const Cell* sums, long row, long other) {
+  const Floats found = as_float(*reinterpret_cast<const LooseWord*>(sums));
+#ifdef EPSILON_INTEGERS
+  return found * x.scale[row] * load(x.scale.data() + other);
+#else
+  return found;
 #endif
 }
 
@@ -221,31 +261,36 @@ static void ghost_norm2(const LinearBatch& from, double* bounds, int threads) {
   const float one = from.has_bias ? 1.0f : 0.0f;
   const double gamma = (roundings(D) + roundings(P) + 2.0 * TILE_ROWS * TILE_VECTORS + 8.0) *
                        UNIT * 1.01;
-  const Ints lanes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  Ints lanes;
+  for (int lane = 0; lane < LANES; ++lane) lanes[lane] = lane;
 #pragma omp parallel num_threads(threads)
   {
     Panels a(T, D), g(T, P);
-    Floats inner[TILE_ROWS][TILE_VECTORS], outer[TILE_ROWS][TILE_VECTORS];
+    std::vector<Cell> inner(a.rows * PANEL), outer(g.rows * PANEL);
 #pragma omp for schedule(static)
     for (long b = 0; b < from.batch; ++b) {
       pack(from.a + b * T * D, T, a);
       pack(from.g + b * T * P, T, g);
       double estimate = 0, reach = 0, miss = 0;
-      for (long panel = 0; panel * PANEL < T; ++panel)
-        for (long row = panel * PANEL; row < T; row += TILE_ROWS) {
-          tile(a, row, panel, inner);
-          tile(g, row, panel, outer);
+      for (long start = 0; start < T; start += PANEL) {
+        strip(a, start / PANEL, T, inner.data());
+        strip(g, start / PANEL, T, outer.data());
+        for (long row = start; row < T; row += TILE_ROWS) {
           Floats sum{};
-          for (int r = 0; r < TILE_ROWS; ++r)
-            for (int c = 0; c < TILE_VECTORS; ++c) {
-              const Floats product = (inner[r][c] + one) * outer[r][c];
-              const Ints other = lanes + static_cast<int32_t>(panel * PANEL + c * LANES);
-              const int32_t mine = static_cast<int32_t>(row + r);
+          // What lies behind the last position is zero in g.
+          for (long mine = row; mine < row + TILE_ROWS; ++mine)
+            for (long other = start; other < start + PANEL; other += LANES) {
+              const long at = (mine - start) * PANEL + other - start;
+              const Floats product = (inner_products(a, &inner[at], mine, other) + one) *
+                                     inner_products(g, &outer[at], mine, other);
+              const Ints there = lanes + static_cast<int32_t>(other);
+              const int32_t here = static_cast<int32_t>(mine);
               // Twice below the diagonal, once on it, nothing above.
-              sum += other < mine ? product * 2.0f : other == mine ? product : Floats{};
+              sum += there < here ? product * 2.0f : there == here ? product : Floats{};
             }
           estimate += sum_of(sum);
         }
+      }
       for (long t = 0; t < T; ++t) {
         const double inputs = std::sqrt(a.reach[t] * a.reach[t] + one);
         reach += inputs * g.reach[t];

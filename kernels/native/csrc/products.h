@@ -5,12 +5,12 @@
 
 #ifdef __AVX512F__
 constexpr bool OWN_PRODUCTS_FIRST = true;
-constexpr long TILE_HEIGHT = 12, TILE_WIDTH = 2 * LANES;
+constexpr long TILE_HEIGHT = 12;
 #else
 constexpr bool OWN_PRODUCTS_FIRST = false;
-constexpr long TILE_HEIGHT = 6, TILE_WIDTH = LANES;  // as many sums as there are registers
+constexpr long TILE_HEIGHT = 6;  // as many sums as there are registers
 #endif
-constexpr long TILE_COLUMNS = TILE_WIDTH / LANES;
+constexpr long TILE_COLUMNS = 2, TILE_WIDTH = TILE_COLUMNS * LANES;
 // So many positions of a panel of inputs (32 KiB) stay in the nearest cache.
 constexpr long DEPTH = 256;
 

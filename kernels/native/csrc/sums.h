@@ -19,10 +19,10 @@ static double squared_sum(const float* values, long count) {
       s3 += v3 * v3;
     }
     const Floats sum = (s0 + s1) + (s2 + s3);
-    const HalfFloats first = __builtin_shufflevector(sum, sum, 0, 1, 2, 3, 4, 5, 6, 7);
-    const HalfFloats last = __builtin_shufflevector(sum, sum, 8, 9, 10, 11, 12, 13, 14, 15);
-    low += __builtin_convertvector(first, HalfDoubles);
-    high += __builtin_convertvector(last, HalfDoubles);
+    HalfFloats half[2];
+    std::memcpy(half, &sum, sizeof half);
+    low += __builtin_convertvector(half[0], HalfDoubles);
+    high += __builtin_convertvector(half[1], HalfDoubles);
   }
   double total = 0;
   for (long lane = 0; lane < LANES / 2; ++lane) total += low[lane] + high[lane];
