@@ -43,6 +43,16 @@ class PrivateModel:
         self.spec = spec
         self._tape = tape
 
+    def layers(self) -> list[list[nn.Parameter]]:
+        """The trainable parameters by layer, in order; the two sides of a tie are one layer."""
+        found: list[list[nn.Parameter]] = []
+        known: set[int] = set()
+        for rule in (rule for group in self._tape.groups for rule in group.rules):
+            if not known & {id(parameter) for parameter in rule.parameters}:
+                found.append(rule.parameters)
+                known |= {id(parameter) for parameter in rule.parameters}
+        return found
+
     def sensitivity(self) -> float:
         """The L2 bound on what one example adds to all sums together: sqrt(sum C_k^2), rounded up.
 

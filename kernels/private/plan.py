@@ -49,9 +49,7 @@ class LinearShape:
         _, positions, inputs = a.shape
         dtype = str(a.dtype).removeprefix("torch.")
         threads = torch.get_num_threads()
-        return cls(
-            *(positions, inputs, g.shape[2], dtype, has_bias, fused, threads, path_taken())
-        )
+        return cls(*(positions, inputs, g.shape[2], dtype, has_bias, fused, threads, path_taken()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,21 +6,27 @@ Rates, divisors and steps come from the spec and the declared nominal size, neve
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, cast, get_args
 
-from app.domain.columns import NUMBERS, Column
+from app.domain.columns import Column
 from app.domain.datasets import Dataset
-from app.domain.documents import read_choice, read_integer, read_list, read_object, read_text, under
+from app.domain.documents import read_choice, read_integer, read_object, read_text, under
 from app.domain.errors import InvalidParameter, MechanismNotPriced, RefusedByName
+from app.domain.training.inputs import parse_features, parse_label, parse_language
+from app.domain.training.models import ModelSpec, TransformerLm
+from app.domain.training.registry import parse_model, reads_language
 from app.domain.training.spec import (
+    CROSS_ENTROPY,
+    NEXT_TOKEN,
     NOISE_RANGE,
     AuditSpec,
+    ClipMode,
     EvaluationSpec,
-    ModelName,
-    ModelSpec,
     NoiseTarget,
     OptimizerName,
     OptimizerSpec,
+    Precision,
+    ScheduleName,
     TrainSpec,
     features_width,
     read_decimal,
@@ -29,15 +35,11 @@ from app.domain.training.spec import (
 __all__ = ["TrainSpec", "evaluation_dataset_id", "parse_training"]
 
 STEPS_MOST = 1_000_000
-LAYERS_MOST = 8
-WIDTH_MOST = 16_384
-CLASSES_MOST = 1_000
-PARAMETERS_MOST = 50_000_000
 CHUNK_STEPS_DEFAULT = 25
 PHYSICAL_BATCH_DEFAULT = 256
 # Numbers that one physical batch holds between the layers of the model: 1 GB with their gradients.
 BATCH_NUMBERS_MOST = 2**27
-# Parameters times records over a whole run: a month of one core, at 0.2 ns each. Beside its
+# Multiplications times records over a whole run: a month of one core, at 0.2 ns each. Beside its
 # records a step pays for a draw of noise a parameter, and for a coin a row of the table.
 WORK_MOST = 10**16
 _NOISE_RECORDS = 256
@@ -92,12 +94,12 @@ def parse_training(
         document,
         pointer,
         required=(
-            *("v", "algorithm", "model", "features", "label", "loss", "sampling", "steps"),
+            *("v", "algorithm", "model", "features", "loss", "sampling", "steps"),
             *("clip", "noise", "optimizer"),
         ),
         optional=(
-            *("normalise_by", "physical_batch_max", "evaluation", "chunk_steps", "device"),
-            "audit",
+            *("label", "normalise_by", "physical_batch_max", "evaluation", "chunk_steps"),
+            *("audit", "device", "precision"),
             *_LATER,
         ),
     )
@@ -106,33 +108,36 @@ def parse_training(
             raise InvalidParameter(under(pointer, key), f"{reason}; leave the key out")
     read_integer(fields["v"], f"{pointer}/v", low=1, high=1)
     read_choice(fields["algorithm"], f"{pointer}/algorithm", ("dp_sgd",))
-    read_choice(fields["loss"], f"{pointer}/loss", ("cross_entropy",))
-    read_choice(fields.get("device", "cpu"), f"{pointer}/device", ("cpu",))
+    _read_device(fields.get("device", "cpu"), f"{pointer}/device")
     _require_priced_unit(dataset)
-    label = _parse_label(fields["label"], dataset, f"{pointer}/label")
-    features = _parse_features(fields["features"], dataset, label.name, f"{pointer}/features")
-    model = _parse_model(
-        fields["model"], len(label.domain or ()), features_width(features), f"{pointer}/model"
-    )
+    model, features, label = _parse_learning(fields, dataset, pointer)
     at = f"{pointer}/sampling"
     sampling = read_object(fields["sampling"], at, required=("kind", "rate"))
     read_choice(sampling["kind"], f"{at}/kind", ("poisson",))
     rate = read_decimal(sampling["rate"], f"{at}/rate", *RATE_RANGE)
     at = f"{pointer}/clip"
     clip = read_object(fields["clip"], at, required=("mode", "norm_l2"))
-    read_choice(clip["mode"], f"{at}/mode", ("flat",))
+    clip_mode = read_choice(clip["mode"], f"{at}/mode", get_args(ClipMode))
     noise_multiplier, target = _parse_noise(fields["noise"], f"{pointer}/noise")
+    steps = read_integer(fields["steps"], f"{pointer}/steps", low=1, high=STEPS_MOST)
     spec = TrainSpec(
         model=model,
         features=tuple(column.name for column in features),
-        label=label.name,
+        label=None if label is None else label.name,
         rate=rate,
         normalise_by=_parse_divisor(fields, rate, dataset, f"{pointer}/normalise_by"),
-        steps=read_integer(fields["steps"], f"{pointer}/steps", low=1, high=STEPS_MOST),
+        steps=steps,
         clip_norm_l2=read_decimal(clip["norm_l2"], f"{at}/norm_l2", *CLIP_RANGE),
         noise_multiplier=noise_multiplier,
         target=target,
-        optimizer=_parse_optimizer(fields["optimizer"], f"{pointer}/optimizer"),
+        clip_mode=cast(ClipMode, clip_mode),
+        precision=cast(
+            Precision,
+            read_choice(
+                fields.get("precision", "float32"), f"{pointer}/precision", get_args(Precision)
+            ),
+        ),
+        optimizer=_parse_optimizer(fields["optimizer"], f"{pointer}/optimizer", steps),
         physical_batch_max=read_integer(
             fields.get("physical_batch_max", PHYSICAL_BATCH_DEFAULT),
             f"{pointer}/physical_batch_max",
@@ -140,7 +145,10 @@ def parse_training(
             high=65_536,
         ),
         evaluation=_parse_evaluation(
-            fields.get("evaluation"), (*features, label), public, f"{pointer}/evaluation"
+            fields.get("evaluation"),
+            features if label is None else (*features, label),
+            public,
+            f"{pointer}/evaluation",
         ),
         chunk_steps=read_integer(
             fields.get("chunk_steps", CHUNK_STEPS_DEFAULT),
@@ -154,19 +162,57 @@ def parse_training(
     return spec
 
 
+def _parse_learning(
+    fields: Mapping[str, Any], dataset: Dataset, pointer: str
+) -> tuple[ModelSpec, tuple[Column, ...], Column | None]:
+    """The model, the columns it reads, and its label: what is learnt from what."""
+    at = f"{pointer}/model"
+    if reads_language(fields["model"], at):
+        if "label" in fields:
+            raise InvalidParameter(f"{pointer}/label", "a language model predicts what comes next")
+        read_choice(fields["loss"], f"{pointer}/loss", (NEXT_TOKEN,))
+        model = parse_model(fields["model"], at, classes=0, inputs=0)
+        assert isinstance(model, TransformerLm)  # noqa: S101 - the one that reads language
+        columns = parse_language(fields["features"], dataset, model, f"{pointer}/features")
+        return model, columns, None
+    if "label" not in fields:
+        raise InvalidParameter(f"{pointer}/label", "this model needs a label")
+    read_choice(fields["loss"], f"{pointer}/loss", (CROSS_ENTROPY,))
+    label = parse_label(fields["label"], dataset, f"{pointer}/label")
+    features = parse_features(fields["features"], dataset, label.name, f"{pointer}/features")
+    model = parse_model(
+        fields["model"],
+        at,
+        classes=len(label.domain or ()),
+        inputs=features_width(features),
+    )
+    return model, features, label
+
+
+def _read_device(document: object, pointer: str) -> None:
+    """A device that runs here.
+
+    Raises:
+        InvalidParameter: not one that this installation has.
+    """
+    if read_choice(document, pointer, ("cpu", "gpu")) == "gpu":
+        raise InvalidParameter(pointer, "no worker with a GPU serves this installation")
+
+
 def _require_bounded_work(
     spec: TrainSpec, inputs: int, nominal_size: int | None, pointer: str
 ) -> None:
     """Refuse what no worker could hold or finish, by public numbers alone (R17)."""
-    most = BATCH_NUMBERS_MOST // sum(spec.model.widths(inputs))
+    most = BATCH_NUMBERS_MOST // spec.model.numbers(inputs)
     if spec.physical_batch_max > most:
         raise InvalidParameter(
             f"{pointer}/physical_batch_max", f"at most {most} records of this model fit at once"
         )
     # Without a declared size the divisor is what the spec says of its draws.
     rows = spec.normalise_by / float(spec.rate) if nominal_size is None else float(nominal_size)
-    records = float(spec.rate) * rows + _NOISE_RECORDS
-    step = spec.model.parameters(inputs) * records + _COIN_PARAMETERS * rows
+    records = float(spec.rate) * rows
+    parameters = spec.model.parameters(inputs)
+    step = spec.model.work(inputs) * records + parameters * _NOISE_RECORDS + _COIN_PARAMETERS * rows
     if spec.steps * step > WORK_MOST:
         raise InvalidParameter(
             f"{pointer}/steps",
@@ -226,73 +272,6 @@ def _require_priced_unit(dataset: Dataset) -> None:
         )
 
 
-def _parse_label(document: object, dataset: Dataset, pointer: str) -> Column:
-    column = _column(document, dataset, pointer)
-    if column.shape:
-        raise InvalidParameter(pointer, "a label is one plain value")
-    if column.domain is None or column.domain_source != "public":
-        raise InvalidParameter(
-            pointer, "a label needs a declared public domain; classes never come from rows"
-        )
-    if not 2 <= len(column.domain) <= CLASSES_MOST:
-        raise InvalidParameter(pointer, f"between 2 and {CLASSES_MOST} classes are expected")
-    return column
-
-
-def _parse_features(
-    document: object, dataset: Dataset, label: str, pointer: str
-) -> tuple[Column, ...]:
-    names = read_list(document, pointer, least=1, most=WIDTH_MOST)
-    columns: list[Column] = []
-    for index, name in enumerate(names):
-        at = under(pointer, index)
-        column = _column(name, dataset, at)
-        if column.name == label:
-            raise InvalidParameter(at, "the label is not a feature")
-        if column in columns:
-            raise InvalidParameter(at, "this feature stands twice")
-        if column.type != "bool" and (column.type not in NUMBERS or column.low is None):
-            raise InvalidParameter(at, "a feature is a truth value, or a number with public bounds")
-        if len(column.shape) > 1:
-            raise InvalidParameter(at, "an array feature has one dimension")
-        columns.append(column)
-    if features_width(tuple(columns)) > WIDTH_MOST:
-        raise InvalidParameter(pointer, f"at most {WIDTH_MOST} numbers a record are taken")
-    return tuple(columns)
-
-
-def _column(document: object, dataset: Dataset, pointer: str) -> Column:
-    column = dataset.column(read_text(document, pointer, most=63))
-    if column is None:
-        raise InvalidParameter(pointer, "no column has this name")
-    return column
-
-
-def _parse_model(document: object, classes: int, inputs: int, pointer: str) -> ModelSpec:
-    fields = read_object(document, pointer, required=("name",), optional=("hidden", "classes"))
-    name = cast(ModelName, read_choice(fields["name"], f"{pointer}/name", ("logistic", "mlp")))
-    if "classes" in fields:
-        stated = read_integer(fields["classes"], f"{pointer}/classes", low=2, high=CLASSES_MOST)
-        if stated != classes:
-            raise InvalidParameter(
-                f"{pointer}/classes", f"the label's public domain has {classes} values"
-            )
-    widths = read_list(
-        fields.get("hidden", ()),
-        f"{pointer}/hidden",
-        least=1 if name == "mlp" else 0,
-        most=LAYERS_MOST if name == "mlp" else 0,
-    )
-    hidden = tuple(
-        read_integer(width, under(f"{pointer}/hidden", index), low=1, high=WIDTH_MOST)
-        for index, width in enumerate(widths)
-    )
-    model = ModelSpec(name, hidden, classes)
-    if model.parameters(inputs) > PARAMETERS_MOST:
-        raise InvalidParameter(pointer, f"a model has at most {PARAMETERS_MOST} parameters")
-    return model
-
-
 def _parse_noise(document: object, pointer: str) -> tuple[Decimal | None, NoiseTarget | None]:
     fields = read_object(document, pointer, optional=("noise_multiplier", "target"))
     if len(fields) != 1:
@@ -324,16 +303,40 @@ def _parse_divisor(
     return expected
 
 
-def _parse_optimizer(document: object, pointer: str) -> OptimizerSpec:
+def _parse_optimizer(document: object, pointer: str, steps: int) -> OptimizerSpec:
     fields = read_object(
-        document, pointer, required=("name", "learning_rate"), optional=("momentum",)
+        document,
+        pointer,
+        required=("name", "learning_rate"),
+        optional=("momentum", "noise_bias_correction", "schedule"),
     )
     name = cast(OptimizerName, read_choice(fields["name"], f"{pointer}/name", ("sgd", "adam")))
-    rate = _number(fields["learning_rate"], f"{pointer}/learning_rate", low=1e-8, high=1e3)
-    if name == "adam" and "momentum" in fields:
-        raise InvalidParameter(f"{pointer}/momentum", "momentum is for sgd")
-    momentum = _number(fields.get("momentum", 0), f"{pointer}/momentum", low=0, high=0.9999)
-    return OptimizerSpec(name, rate, momentum)
+    for key, owner in (("momentum", "sgd"), ("noise_bias_correction", "adam")):
+        if key in fields and name != owner:
+            raise InvalidParameter(f"{pointer}/{key}", f"this is for {owner}")
+    corrects = fields.get("noise_bias_correction", name == "adam")
+    if not isinstance(corrects, bool):
+        raise InvalidParameter(f"{pointer}/noise_bias_correction", "true or false is expected")
+    at = f"{pointer}/schedule"
+    schedule = read_object(
+        fields.get("schedule", {"name": "constant"}),
+        at,
+        required=("name",),
+        optional=("warm_up_steps",),
+    )
+    shape = read_choice(schedule["name"], f"{at}/name", get_args(ScheduleName))
+    return OptimizerSpec(
+        name=name,
+        learning_rate=_number(
+            fields["learning_rate"], f"{pointer}/learning_rate", low=1e-8, high=1e3
+        ),
+        momentum=_number(fields.get("momentum", 0), f"{pointer}/momentum", low=0, high=0.9999),
+        corrects_noise=corrects,
+        schedule=cast(ScheduleName, shape),
+        warm_up_steps=read_integer(
+            schedule.get("warm_up_steps", 0), f"{at}/warm_up_steps", low=0, high=steps
+        ),
+    )
 
 
 def _parse_evaluation(

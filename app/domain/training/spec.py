@@ -9,33 +9,23 @@ from app.domain.columns import Column
 from app.domain.decimals import decimal_text, parse_decimal
 from app.domain.errors import InvalidParameter
 from app.domain.mechanisms.parsing import Gaussian, Part, PoissonSampled
+from app.domain.training.models import ModelSpec
 
 # What prices take; said here with the pointer of the spec.
 NOISE_RANGE = (Decimal("1e-3"), Decimal("1e9"))
 # Names of what draws and what makes noise; statements print them as assumptions.
 DRAW_SAMPLER = "os-csprng-bernoulli-64"
-NOISE_SAMPLER = "chacha20-box-muller-float64"
+NOISE_SAMPLER = "chacha20-box-muller-float32"
+CROSS_ENTROPY = "cross_entropy"
+NEXT_TOKEN = "next_token"  # noqa: S105 - of a text, and no secret
 
-ModelName = Literal["logistic", "mlp"]
 OptimizerName = Literal["sgd", "adam"]
-
-
-@dataclass(frozen=True, slots=True)
-class ModelSpec:
-    """A model of the registry. hidden: widths of the hidden layers, () for `logistic`."""
-
-    name: ModelName
-    hidden: tuple[int, ...]
-    classes: int
-
-    def widths(self, inputs: int) -> tuple[int, ...]:
-        """Widths from input to output: layer k maps widths[k] to widths[k + 1]."""
-        return (inputs, *self.hidden, self.classes)
-
-    def parameters(self, inputs: int) -> int:
-        """How many weights and biases the model has on `inputs` features."""
-        widths = self.widths(inputs)
-        return sum((widths[k] + 1) * widths[k + 1] for k in range(len(widths) - 1))
+ScheduleName = Literal["constant", "cosine", "linear"]
+# flat: all parameters together; per_layer: each layer by itself, at C / sqrt(layers); stream: flat
+# with few records at a time, for small memory.
+ClipMode = Literal["flat", "per_layer", "stream"]
+# What the layers multiply in; sums, norms and noise are float32 or more whatever it is.
+Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +39,41 @@ class NoiseTarget:
 
 @dataclass(frozen=True, slots=True)
 class OptimizerSpec:
-    """How the released gradient is applied; it costs no privacy. momentum: for `sgd` only."""
+    """How the released gradient is applied; it costs no privacy.
+
+    momentum: for `sgd` only.
+    corrects_noise: for `adam` only: the known variance of the noise is taken off the second moment.
+    schedule: of the learning rate, from its full height to 0 at the last step; `warm_up_steps`
+        climb to it first.
+    """
 
     name: OptimizerName
     learning_rate: float
-    momentum: float
+    momentum: float = 0.0
+    corrects_noise: bool = False
+    schedule: ScheduleName = "constant"
+    warm_up_steps: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """The stored form."""
+        document: dict[str, Any] = {"name": self.name, "learning_rate": self.learning_rate}
+        if self.name == "sgd":
+            document["momentum"] = self.momentum
+        else:
+            document["noise_bias_correction"] = self.corrects_noise
+        document["schedule"] = {"name": self.schedule, "warm_up_steps": self.warm_up_steps}
+        return document
+
+    def rate_at(self, step: int, steps: int) -> float:
+        """The learning rate of a step, counted from 1, of a run of so many."""
+        if step <= self.warm_up_steps:
+            return self.learning_rate * step / self.warm_up_steps
+        done = (step - 1 - self.warm_up_steps) / max(1, steps - self.warm_up_steps)
+        if self.schedule == "cosine":
+            return self.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done))
+        if self.schedule == "linear":
+            return self.learning_rate * (1.0 - done)
+        return self.learning_rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +96,13 @@ class AuditSpec:
 class TrainSpec:
     """A valid DP-SGD spec with every default made explicit.
 
+    features: columns that a record feeds to the model: numbers, or the one text or list of tokens
+        that a language model learns from.
+    label: None for a language model, which predicts the next character or token.
     rate: probability that one record is in one step's draw.
     normalise_by: public divisor of the noisy sum, in records (R17).
     clip_norm_l2: C, the bound on one record's gradient over all parameters together (R25).
+    clip_mode: what is clipped together; the whole stays within C in each.
     noise_multiplier: noise standard deviation over C; None while only a target is given.
     chunk_steps: how many steps become durable as started at a time (R13).
     physical_batch_max: records in memory at once; it changes no sum beyond rounding.
@@ -87,7 +111,7 @@ class TrainSpec:
 
     model: ModelSpec
     features: tuple[str, ...]
-    label: str
+    label: str | None
     rate: Decimal
     normalise_by: float
     steps: int
@@ -99,6 +123,8 @@ class TrainSpec:
     evaluation: EvaluationSpec | None
     chunk_steps: int
     audit: AuditSpec | None = None
+    clip_mode: ClipMode = "flat"
+    precision: Precision = "float32"
 
     def with_noise(self, noise_multiplier: str) -> "TrainSpec":
         """The spec that a job stores: this one with its noise fixed and its target resolved."""
@@ -126,34 +152,27 @@ class TrainSpec:
 
     def to_json(self) -> dict[str, Any]:
         """The stored form, complete: `parse_training` reads it back to an equal spec."""
-        model: dict[str, Any] = {"name": self.model.name, "classes": self.model.classes}
-        if self.model.hidden:
-            model["hidden"] = list(self.model.hidden)
-        optimizer: dict[str, Any] = {
-            "name": self.optimizer.name,
-            "learning_rate": self.optimizer.learning_rate,
-        }
-        if self.optimizer.name == "sgd":
-            optimizer["momentum"] = self.optimizer.momentum
         divisor = self.normalise_by
         document: dict[str, Any] = {
             "v": 1,
             "algorithm": "dp_sgd",
-            "model": model,
+            "model": self.model.to_json(),
             "features": list(self.features),
-            "label": self.label,
-            "loss": "cross_entropy",
+            "loss": NEXT_TOKEN if self.label is None else CROSS_ENTROPY,
             "sampling": {"kind": "poisson", "rate": decimal_text(self.rate)},
             "normalise_by": int(divisor) if divisor.is_integer() else divisor,
             "steps": self.steps,
-            "clip": {"mode": "flat", "norm_l2": decimal_text(self.clip_norm_l2)},
+            "clip": {"mode": self.clip_mode, "norm_l2": decimal_text(self.clip_norm_l2)},
             "noise": self._noise_json(),
-            "optimizer": optimizer,
+            "optimizer": self.optimizer.to_json(),
             "physical_batch_max": self.physical_batch_max,
             "chunk_steps": self.chunk_steps,
+            "precision": self.precision,
             "device": "cpu",
             "audit": None,
         }
+        if self.label is not None:
+            document["label"] = self.label
         if self.audit is not None:
             document["audit"] = {
                 "canaries": self.audit.canaries,

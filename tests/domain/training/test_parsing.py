@@ -14,13 +14,17 @@ from app.domain.errors import InvalidParameter, MechanismNotPriced, RefusedByNam
 from app.domain.mechanisms.parsing import Gaussian, PoissonSampled, parse_mechanism
 from app.domain.training.parsing import (
     BATCH_NUMBERS_MOST,
-    CLASSES_MOST,
-    LAYERS_MOST,
     PHYSICAL_BATCH_DEFAULT,
-    WIDTH_MOST,
     TrainSpec,
     evaluation_dataset_id,
     parse_training,
+)
+from app.domain.training.registry import (
+    CLASSES_MOST,
+    LAYERS_MOST,
+    MODELS,
+    WIDTH_MOST,
+    RegisteredModel,
 )
 from app.domain.training.spec import AuditSpec
 
@@ -31,7 +35,8 @@ NOTE = Column("note", "string")
 FREE = Column("free", "float64")
 OPEN = Column("open", "int64", domain=(1, 2))
 GRID = Column("grid", "float32", low=Decimal(0), high=Decimal(1), shape=(8, 8))
-COLUMNS = (PIXELS, DIGIT, AGE, NOTE, FREE, OPEN, GRID)
+WORDS = Column("words", "int64", low=Decimal(0), high=Decimal(49), shape=(20,))
+COLUMNS = (PIXELS, DIGIT, AGE, NOTE, FREE, OPEN, GRID, WORDS)
 SOURCE = Source("demo", "digits.parquet", "parquet")
 
 
@@ -80,6 +85,20 @@ def _spec(**changes: Any) -> dict[str, Any]:
     return {key: value for key, value in document.items() if value is not None}
 
 
+def _language(
+    model: Mapping[str, Any] | None = None, features: list[str] | None = None
+) -> dict[str, Any]:
+    """A spec of a language model."""
+    sizes = {"context": 16, "width": 8, "heads": 2, "layers": 1}
+    return _spec(
+        model={"name": "transformer_lm", **sizes, **(model or {"alphabet": "abc \n"})},
+        features=features or ["note"],
+        label=None,
+        loss="next_token",
+        evaluation=None,
+    )
+
+
 def _parse(
     document: object, dataset: Dataset | None = None, public: Mapping[str, Dataset] = PUBLIC
 ) -> TrainSpec:
@@ -120,6 +139,19 @@ def test_neither_clip_norm_nor_divisor_nor_learning_rate_changes_the_charge(clip
         _spec(noise={"target": {"epsilon": "4", "delta": "1e-6"}}),
         _spec(noise={"target": {"epsilon": "4", "delta": "1e-6", "from": "now"}}),
         _spec(features=["age", "pixels"], sampling={"kind": "poisson", "rate": "5e-2"}),
+        _spec(model={"name": "cnn", "image": [1, 8, 8], "channels": [4, 8]}, precision="bfloat16"),
+        _spec(clip={"mode": "per_layer", "norm_l2": "0.5"}),
+        _spec(clip={"mode": "stream", "norm_l2": "0.5"}),
+        _spec(
+            optimizer={
+                "name": "adam",
+                "learning_rate": 0.01,
+                "noise_bias_correction": True,
+                "schedule": {"name": "cosine", "warm_up_steps": 20},
+            }
+        ),
+        _language(),
+        _language(model={"tokens": 50}, features=["words"]),
     ],
 )
 def test_the_stored_form_reads_back_to_an_equal_spec(document: dict[str, Any]) -> None:
@@ -197,7 +229,7 @@ def _edit(path: str, value: object) -> Callable[[dict[str, Any]], None]:
         ("/spec/v", True),
         ("/spec/algorithm", "sgd"),
         ("/spec/model", "mlp"),
-        ("/spec/model/name", "cnn"),
+        ("/spec/model/name", "forest"),
         ("/spec/model/name", ["mlp"]),
         ("/spec/model/hidden", []),
         ("/spec/model/hidden", [8] * 9),
@@ -228,7 +260,7 @@ def _edit(path: str, value: object) -> Callable[[dict[str, Any]], None]:
         ("/spec/steps", 1_000_001),
         ("/spec/steps", 40.0),
         ("/spec/steps", True),
-        ("/spec/clip/mode", "per_layer"),
+        ("/spec/clip/mode", "per_sample"),
         ("/spec/clip/norm_l2", 1),
         ("/spec/clip/norm_l2", "0"),
         ("/spec/clip/norm_l2", "1e7"),
@@ -406,3 +438,65 @@ def test_every_run_is_audited_unless_that_is_refused_by_name() -> None:
     silent = _parse({**document, "audit": None})
     assert silent.audit is None
     assert _parse(silent.to_json()) == silent
+
+
+@pytest.mark.parametrize(
+    ("document", "pointer"),
+    [
+        (_language() | {"label": "digit"}, "/spec/label"),
+        (_language() | {"loss": "cross_entropy"}, "/spec/loss"),
+        (_language(features=["age"]), "/spec/features/0"),
+        (_language(features=["note", "note"]), "/spec/features"),
+        (_language(model={"tokens": 49}, features=["words"]), "/spec/features/0"),
+        (_language(model={"tokens": 50}, features=["note"]), "/spec/features/0"),
+        (_language(model={"tokens": 50, "alphabet": "ab"}), "/spec/model"),
+        (_language(model={"alphabet": "aa"}), "/spec/model/alphabet"),
+        (_language(model={"alphabet": "ab", "heads": 3}), "/spec/model/heads"),
+        (_spec(label=None), "/spec/label"),
+        (_spec(loss="next_token"), "/spec/loss"),
+        (
+            _spec(model={"name": "cnn", "image": [1, 8, 9], "channels": [4]}),
+            "/spec/model/image",
+        ),
+        (
+            _spec(model={"name": "cnn", "image": [1, 8, 8], "channels": [4, 4, 4, 4]}),
+            "/spec/model/channels",
+        ),
+        (
+            _spec(optimizer={"name": "sgd", "learning_rate": 1, "noise_bias_correction": True}),
+            "/spec/optimizer/noise_bias_correction",
+        ),
+        (
+            _spec(
+                optimizer={
+                    "name": "sgd",
+                    "learning_rate": 1,
+                    "schedule": {"name": "cosine", "warm_up_steps": 401},
+                }
+            ),
+            "/spec/optimizer/schedule/warm_up_steps",
+        ),
+    ],
+)
+def test_a_model_that_does_not_fit_its_columns_is_refused_where_it_stands(
+    document: dict[str, Any], pointer: str
+) -> None:
+    with pytest.raises(InvalidParameter) as refusal:
+        _parse(document)
+    assert refusal.value.pointer == pointer
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=lambda model: model.name)
+def test_a_model_s_schema_names_the_options_that_its_reader_takes(model: RegisteredModel) -> None:
+    known = {
+        "logistic": _spec(model={"name": "logistic"}),
+        "mlp": SPEC,
+        "cnn": _spec(model={"name": "cnn", "image": [1, 8, 8], "channels": [4]}),
+        "transformer_lm": _language(),
+    }[model.name]
+    stored = _parse(known).to_json()["model"]
+    assert set(stored) - {"name"} <= set(model.schema["properties"])
+    assert set(model.schema["required"]) <= set(stored)
+    for option in model.schema["properties"]:
+        with pytest.raises(InvalidParameter):
+            _parse(_spec(**known | {"model": stored | {option: object()}}))

@@ -1,7 +1,7 @@
 """What a run's canaries say of it, as it stands in the result and on the card (R26).
 
 An estimate, a bound and a verdict, all from canaries alone: they are free to release. The verdict
-rests on two tests, each with half of the level: that the noise beside each group of parameters is
+rests on two tests, each with half of the level: that the noise beside each layer is
 not smaller than was claimed, and that what an attack achieves is possible under the claimed
 trade-off, composed exactly. Neither assumes a shape of the run's own trade-off.
 """

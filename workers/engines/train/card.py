@@ -11,7 +11,7 @@ from app.domain.datasets import Dataset
 from app.domain.decimals import decimal_text
 from app.domain.training.spec import DRAW_SAMPLER, NOISE_SAMPLER, TrainSpec
 from workers.engines.api import Input, ReservedPart
-from workers.engines.train.models import ACTIVATION
+from workers.engines.train.networks import ACTIVATIONS, INITIAL_WEIGHTS
 
 ASSUMPTIONS = (
     "assumes ideal Gaussian noise: the noise is drawn and added in floating point (R25)",
@@ -34,7 +34,7 @@ def model_card(
     steps_run: int,
     test_accuracy: float | None,
     audit: dict[str, Any] | None,
-    kernels: dict[str, str],
+    kernels: dict[str, Any],
 ) -> dict[str, Any]:
     """The card of one released model, as JSON.
 
@@ -54,8 +54,8 @@ def model_card(
         "kind": "model-card",
         "model": {
             **stored["model"],
-            "activation": ACTIVATION if spec.model.hidden else None,
-            "initial_weights": "hidden layers normal with variance 1 / inputs, the rest zero",
+            "activation": ACTIVATIONS[spec.model.name],
+            "initial_weights": INITIAL_WEIGHTS,
             "weights": "model.safetensors",
         },
         "training": {
@@ -88,8 +88,9 @@ def model_card(
         },
         "limits": list(LIMITS),
         "intended_use": (
-            f"Predicts {spec.label} from {', '.join(spec.features[:20])} for records like those "
-            "described by the dataset's purpose; a person answers for any other use."
+            f"Predicts {spec.label or 'what comes next'} from {', '.join(spec.features[:20])} for "
+            "records like those described by the dataset's purpose; a person answers for any other "
+            "use."
         ),
     }
 

@@ -14,9 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from app.domain.columns import Column
-from app.domain.training.spec import features_width
+from app.domain.datasets import Dataset
+from app.domain.training.models import TransformerLm
+from app.domain.training.spec import TrainSpec, features_width
 from workers.engines.api import Input
 from workers.engines.rows import TABLE, attach_rows
+from workers.engines.train.texts import read_tokens
 
 # Dates are compared as text: that is how a public domain holds them.
 _LABEL_TYPES = {"int64": "BIGINT", "string": "VARCHAR", "bool": "BOOLEAN", "date": "VARCHAR"}
@@ -26,11 +29,48 @@ _LABEL_TYPES = {"int64": "BIGINT", "string": "VARCHAR", "bool": "BOOLEAN", "date
 class Table:
     """Records ready to be trained on. The number of rows is private (R17).
 
-    features: (n, D) float32 in [0, 1]. labels: (n,) int64, positions in the label's domain.
+    inputs: (n, D) float32 in [0, 1], or (n, T) int64 token numbers.
+    labels: (n,) int64 positions in the label's domain, or (n, T) int64, the tokens that come next.
     """
 
-    features: Tensor
+    inputs: Tensor
     labels: Tensor
+
+    def __len__(self) -> int:
+        """How many records: private."""
+        return self.inputs.shape[0]
+
+    def rows(self, places: Tensor | slice) -> tuple[Tensor, Tensor]:
+        """Some records: their inputs and their labels."""
+        return self.inputs[places], self.labels[places]
+
+
+def columns_of(spec: TrainSpec, dataset: Dataset) -> tuple[tuple[Column, ...], Column | None]:
+    """The columns that a model reads, in the spec's order, and its label, by a dataset's schema."""
+    by_name = {column.name: column for column in dataset.columns}
+    label = None if spec.label is None else by_name[spec.label]
+    return tuple(by_name[name] for name in spec.features), label
+
+
+def read_records(spec: TrainSpec, dataset: Dataset, source: Input, *, spill: Path) -> Table:
+    """Read every record as the model takes it.
+
+    Args:
+        spec: the run's; its columns exist in `dataset` and in `source`.
+        dataset: whose schema bounds the numbers; a public set is scaled as the training rows are.
+        source: a dataset version; if it is private, its units are started (L2).
+        spill: a folder of the job for what does not fit into memory.
+
+    Raises:
+        RowsUnreadable: the file is not what the schema says; without a word about its rows.
+    """
+    features, label = columns_of(spec, dataset)
+    if isinstance(spec.model, TransformerLm):
+        tokens = read_tokens(source, features[0], spec.model, spill=spill)
+        return Table(tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous())
+    if label is None:
+        raise ValueError("a classifier has a label")
+    return read_table(source, features, label, spill=spill)
 
 
 def read_table(source: Input, features: Sequence[Column], label: Column, *, spill: Path) -> Table:

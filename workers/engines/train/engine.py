@@ -1,21 +1,23 @@
 """DP-SGD as an engine: prepared without a private row, charged chunk by chunk, then released."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
+from torch import nn
 
-from app.domain.columns import Column
 from app.domain.datasets import Dataset
 from app.domain.decimals import decimal_text
 from app.domain.errors import DomainError
 from app.domain.training import parse_training
 from app.domain.training.spec import TrainSpec, features_width
-from kernels.clip.api import ClipKernel
-from kernels.clip.fused_cpu import FusedCpuClip
-from kernels.noise.api import NoiseKernel
-from kernels.noise.fused_cpu import FusedCpuNoise
+from kernels.noise.in_place import best as best_noise
+from kernels.noise.source import NoiseSource
+from kernels.private.model import PrivateModel, privatize
+from kernels.private.spec import ModelRefused
 from workers.engines.api import (
     EngineRefused,
     Input,
@@ -28,11 +30,11 @@ from workers.engines.api import (
 from workers.engines.rows import RowsUnreadable, check_part
 from workers.engines.train.audit import audit_report
 from workers.engines.train.card import model_card
-from workers.engines.train.data import Table, read_table
-from workers.engines.train.models import Network
-from workers.engines.train.noise import RunNoise, Stream
-from workers.engines.train.optimizers import make_optimizer
-from workers.engines.train.steps import NoisyGradients
+from workers.engines.train.data import Table, columns_of, read_records
+from workers.engines.train.networks import accuracy, build, losses_in, made_up, size, start
+from workers.engines.train.noise import Stream
+from workers.engines.train.optimizers import make_optimizer, set_rate
+from workers.engines.train.steps import NoisyGradients, clip_of
 
 WEIGHTS = "model.safetensors"
 CARD = "card.json"
@@ -41,10 +43,9 @@ SPILL = "spill"
 
 @dataclass(frozen=True, slots=True)
 class TrainingEngine:
-    """Runs `train` jobs. The kernels may be replaced by other forms of the same operations."""
+    """Runs `train` jobs. make_noise: a fresh source, with a key of its own, for each run."""
 
-    clip: ClipKernel = field(default_factory=FusedCpuClip)
-    noise: NoiseKernel = field(default_factory=FusedCpuNoise)
+    make_noise: Callable[[], NoiseSource] = field(default=NoiseSource)
 
     def prepare(self, work: Work) -> "TrainingPlan":
         """Check the job and read the public evaluation set; no private row is read.
@@ -68,24 +69,33 @@ class TrainingEngine:
             raise EngineRefused("the dataset version has no file")
         for part in private.files:
             check_part(part)
+        model = _examined(spec, private.dataset)
         return TrainingPlan(
             work=work,
             spec=spec,
             evaluation=_read_evaluation(spec, private.dataset, work),
-            clip=self.clip,
-            noise=self.noise,
+            private=model,
+            kernels={**model.report(), "noise": best_noise().name},
+            make_noise=self.make_noise,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingPlan:
-    """A prepared run. evaluation: the public set in memory, or None."""
+    """A prepared run.
+
+    evaluation: the public set in memory, or None.
+    private: the model, examined on made-up records, its weights not yet those of a start.
+    kernels: the paths and plans of its layers, as they were chosen on the made-up records: what the
+        card says of them is said whether or not a record is ever drawn (R17).
+    """
 
     work: Work
     spec: TrainSpec
     evaluation: Table | None
-    clip: ClipKernel
-    noise: NoiseKernel
+    private: PrivateModel
+    kernels: dict[str, Any]
+    make_noise: Callable[[], NoiseSource]
 
     def run(self, ledger: JobLedger) -> Outcome:
         """Start each chunk, then run its steps; release the weights and their card.
@@ -97,16 +107,18 @@ class TrainingPlan:
             JobCancelled: the stop came before anything was started here; nothing was read.
             ClaimLost: somebody else holds the job; nothing more was read.
         """
-        spec, private = self.spec, self.work.inputs[0]
-        features, label = _columns(spec, private.dataset)
-        inputs = features_width(features)
-        noise = RunNoise(self.noise)
-        size = spec.model.parameters(inputs)
-        network = Network(
-            spec.model, inputs, noise.standard_normal(Stream.INITIAL_WEIGHTS, 0, size)
+        spec, source = self.spec, self.work.inputs[0]
+        model, noise = self.private.model, self.make_noise()
+        normals = torch.zeros(size(model))
+        noise.add_gaussian_([normals], 1.0, stream=Stream.INITIAL_WEIGHTS, step=0)
+        start(model, normals)
+        gradients = NoisyGradients.of(spec, self.private, noise)
+        optimizer = make_optimizer(
+            spec.optimizer,
+            [parameter for parameter in model.parameters() if parameter.requires_grad],
+            (gradients.standard_deviation / gradients.divisor) ** 2,
         )
-        optimizer = make_optimizer(spec.optimizer, size)
-        gradients = NoisyGradients.of(spec, self.clip, noise, len(network.groups))
+        self.private.check_optimizer(optimizer)
         table: Table | None = None
         first = self._part.started_units
         done, cancelled = first, False
@@ -121,15 +133,18 @@ class TrainingPlan:
                 cancelled = True
                 break
             if table is None:
-                table = read_table(private, features, label, spill=self.work.scratch / SPILL)
+                spill = self.work.scratch / SPILL
+                table = read_records(spec, source.dataset, source, spill=spill)
             fields: dict[str, Any] = {}
             for step in range(done + 1, until + 1):
-                optimizer.step(network.weights, gradients.step(network, table, step))
+                gradients.step(table, step)
+                set_rate(optimizer, spec.optimizer.rate_at(step, spec.steps))
+                optimizer.step()
                 if self._evaluates_at(step):
-                    fields["test_accuracy"] = self._accuracy(network)
+                    fields["test_accuracy"] = self._accuracy()
             done = until
             ledger.progress({"step": done, "steps": spec.steps, **fields})
-        return self._release(network, gradients, steps_run=done - first, cancelled=cancelled)
+        return self._release(gradients, steps_run=done - first, cancelled=cancelled)
 
     @property
     def _part(self) -> ReservedPart:
@@ -138,11 +153,11 @@ class TrainingPlan:
     def _evaluates_at(self, step: int) -> bool:
         return self.spec.evaluation is not None and step % self.spec.evaluation.every_steps == 0
 
-    def _accuracy(self, network: Network) -> float | None:
+    def _accuracy(self) -> float | None:
         """Accuracy on the public set, or None where there is none."""
         if self.evaluation is None:
             return None
-        return network.accuracy(self.evaluation.features, self.evaluation.labels)
+        return accuracy(self.private.model, *self.evaluation.rows(slice(None)))
 
     def _audit(self, gradients: NoisyGradients, steps_run: int) -> dict[str, Any] | None:
         """What the run's canaries say; None where it carried none."""
@@ -154,21 +169,19 @@ class TrainingPlan:
             self.spec.audit, gradients.canaries, part, relation=relation, steps_run=steps_run
         )
 
-    def _release(
-        self, network: Network, gradients: NoisyGradients, *, steps_run: int, cancelled: bool
-    ) -> Outcome:
+    def _release(self, gradients: NoisyGradients, *, steps_run: int, cancelled: bool) -> Outcome:
         """Write the artifacts; everything in them is noisy, charged, public or a canary's."""
         audit = self._audit(gradients, steps_run)
-        accuracy = self._accuracy(network)
-        save_file(network.state(), self.work.scratch / WEIGHTS)
+        found = self._accuracy()
+        save_file(_state(self.private.model), self.work.scratch / WEIGHTS)
         card = model_card(
             self.spec,
             self.work.inputs[0],
             self._part,
             steps_run=steps_run,
-            test_accuracy=accuracy,
+            test_accuracy=found,
             audit=audit,
-            kernels={"clip": self.clip.name, "noise": self.noise.name},
+            kernels=self.kernels,
         )
         (self.work.scratch / CARD).write_text(
             json.dumps(card, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
@@ -180,7 +193,7 @@ class TrainingPlan:
                 "steps_run": steps_run,
                 "cancelled": cancelled,
                 "noise_multiplier": None if noise is None else decimal_text(noise),
-                "test_accuracy": accuracy,
+                "test_accuracy": found,
                 "audit": audit,
                 "artifacts": [WEIGHTS, CARD],
             },
@@ -188,10 +201,27 @@ class TrainingPlan:
         )
 
 
-def _columns(spec: TrainSpec, dataset: Dataset) -> tuple[tuple[Column, ...], Column]:
-    """The feature columns in the spec's order, and the label, as the private schema has them."""
-    by_name = {column.name: column for column in dataset.columns}
-    return tuple(by_name[name] for name in spec.features), by_name[spec.label]
+def _examined(spec: TrainSpec, dataset: Dataset) -> PrivateModel:
+    """The model of a spec, taken over to be clipped, after a pass over made-up records.
+
+    Raises:
+        EngineRefused: it cannot be trained privately; names the module and the remedy.
+    """
+    features, label = columns_of(spec, dataset)
+    inputs = 0 if label is None else features_width(features)
+    records, labels = made_up(spec.model, inputs)
+    try:
+        private = privatize(build(spec.model, inputs), clip_of(spec), (records,))
+    except ModelRefused as refusal:
+        raise EngineRefused(str(refusal)) from refusal
+    private.sum_gradients(losses_in(spec.precision), records, labels)
+    private.model.zero_grad(set_to_none=True)
+    return private
+
+
+def _state(model: nn.Module) -> dict[str, torch.Tensor]:
+    """The weights by name, each once: a tied one stands under the first of its names."""
+    return {name: value.detach().clone() for name, value in model.named_parameters()}
 
 
 def _read_evaluation(spec: TrainSpec, dataset: Dataset, work: Work) -> Table | None:
@@ -201,11 +231,10 @@ def _read_evaluation(spec: TrainSpec, dataset: Dataset, work: Work) -> Table | N
     public: Input = work.public[spec.evaluation.dataset_id]
     if not public.has_file():
         raise EngineRefused("the evaluation set has no file")
-    features, label = _columns(spec, dataset)
     try:
-        table = read_table(public, features, label, spill=work.scratch / SPILL)
+        table = read_records(spec, dataset, public, spill=work.scratch / SPILL)
     except RowsUnreadable as error:
         raise EngineRefused("the evaluation set cannot be read as its schema says") from error
-    if table.labels.shape[0] == 0:
+    if len(table) == 0:
         raise EngineRefused("the evaluation set has no row with a known label")
     return table

@@ -1,57 +1,80 @@
 """How a noisy gradient moves the weights: post-processing, so it costs no privacy."""
 
-from typing import Protocol
+from collections.abc import Iterable
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from app.domain.training.spec import OptimizerSpec
 
-
-class Optimizer(Protocol):
-    """Applies released gradients to a flat vector of weights."""
-
-    def step(self, weights: Tensor, gradient: Tensor) -> None:
-        """Move `weights` (P_all,) in place by a released `gradient` of the same shape."""
+_FIRST, _SECOND, _LEAST = 0.9, 0.999, 1e-8
+# Of the noise's variance: below it a corrected second moment tells nothing of the gradient.
+_FLOOR = 0.01
 
 
-class Sgd:
-    """Gradient descent with heavy-ball momentum: v = m v + g; w = w - rate v."""
+class NoisyAdam(torch.optim.Optimizer):
+    """Adam that takes the known variance of the noise off its second moment.
 
-    def __init__(self, size: int, learning_rate: float, momentum: float) -> None:
-        """Start with no velocity."""
-        self._velocity = torch.zeros(size)
-        self._learning_rate = learning_rate
-        self._momentum = momentum
+    Noise of variance V in every coordinate makes the second moment V too large, and Adam becomes
+    gradient descent with a small rate; V is public, so it is subtracted (Tang et al. 2024,
+    DP-AdamBC, Algorithm 1). Constants: Kingma and Ba 2015, Algorithm 1.
+    """
 
-    def step(self, weights: Tensor, gradient: Tensor) -> None:
-        """See `Optimizer.step`."""
-        self._velocity.mul_(self._momentum).add_(gradient)
-        weights.sub_(self._velocity, alpha=self._learning_rate)
+    def __init__(
+        self, parameters: Iterable[nn.Parameter], learning_rate: float, noise_variance: float
+    ) -> None:
+        """Start with zero moments.
+
+        Args:
+            parameters: the model's trainable ones.
+            learning_rate: of a step without schedule.
+            noise_variance: of one coordinate of the gradient as it is applied; 0 corrects nothing.
+        """
+        super().__init__(parameters, {"lr": learning_rate})
+        self._noise_variance = noise_variance
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """Move every parameter by its `.grad`."""
+        del closure
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                self._move(parameter, parameter.grad, group["lr"])
+
+    def _move(self, parameter: nn.Parameter, gradient: Tensor, learning_rate: float) -> None:
+        state = self.state[parameter]
+        if not state:
+            state["step"] = 0
+            state["mean"] = torch.zeros_like(parameter)
+            state["square"] = torch.zeros_like(parameter)
+        state["step"] += 1
+        state["mean"].lerp_(gradient, 1.0 - _FIRST)
+        state["square"].mul_(_SECOND).addcmul_(gradient, gradient, value=1.0 - _SECOND)
+        square = state["square"] / (1.0 - _SECOND ** state["step"])
+        square.sub_(self._noise_variance).clamp_(min=_FLOOR * self._noise_variance)
+        rate = learning_rate / (1.0 - _FIRST ** state["step"])
+        parameter.addcdiv_(state["mean"], square.sqrt_().add_(_LEAST), value=-rate)
 
 
-class Adam:
-    """Adam with its usual constants (Kingma and Ba 2015, Algorithm 1)."""
+def make_optimizer(
+    spec: OptimizerSpec, parameters: Iterable[nn.Parameter], noise_variance: float
+) -> torch.optim.Optimizer:
+    """The optimizer of a spec.
 
-    def __init__(self, size: int, learning_rate: float) -> None:
-        """Start with zero moments."""
-        self._mean = torch.zeros(size)
-        self._square = torch.zeros(size)
-        self._learning_rate = learning_rate
-        self._steps = 0
-
-    def step(self, weights: Tensor, gradient: Tensor) -> None:
-        """See `Optimizer.step`."""
-        self._steps += 1
-        self._mean.lerp_(gradient, 1.0 - 0.9)
-        self._square.mul_(0.999).addcmul_(gradient, gradient, value=1.0 - 0.999)
-        scale = (self._square / (1.0 - 0.999**self._steps)).sqrt_().add_(1e-8)
-        rate = self._learning_rate / (1.0 - 0.9**self._steps)
-        weights.addcdiv_(self._mean, scale, value=-rate)
-
-
-def make_optimizer(spec: OptimizerSpec, size: int) -> Optimizer:
-    """The optimizer of a spec for `size` weights."""
+    Args:
+        spec: its name and constants.
+        parameters: the model's trainable ones.
+        noise_variance: of one coordinate of the gradient as it is applied; public.
+    """
     if spec.name == "adam":
-        return Adam(size, spec.learning_rate)
-    return Sgd(size, spec.learning_rate, spec.momentum)
+        return NoisyAdam(
+            parameters, spec.learning_rate, noise_variance if spec.corrects_noise else 0.0
+        )
+    return torch.optim.SGD(parameters, lr=spec.learning_rate, momentum=spec.momentum)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Give the next step its learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate

@@ -8,99 +8,118 @@ import torch
 from torch import Tensor
 
 from app.domain.decimals import float_down, float_up
-from app.domain.training.spec import TrainSpec
-from kernels.clip.api import ClipKernel
+from app.domain.training.spec import Precision, TrainSpec
+from kernels.noise.source import NoiseSource
+from kernels.private.model import PrivateModel
+from kernels.private.spec import ClipSpec
 from workers.engines.train.canaries import ShadowCanaries
 from workers.engines.train.data import Table
-from workers.engines.train.models import Network
-from workers.engines.train.noise import RunNoise, Stream
+from workers.engines.train.networks import losses_in
+from workers.engines.train.noise import Stream
 from workers.engines.train.sampling import PoissonSampler
+
+# Records at a time in the mode for small memory.
+STREAM_RECORDS = 4
+
+
+def clip_of(spec: TrainSpec) -> ClipSpec:
+    """How the records of a run are clipped; never to more than C."""
+    bound = float_down(spec.clip_norm_l2)
+    return ClipSpec(mode=spec.clip_mode, bound=bound, microbatch=STREAM_RECORDS)
 
 
 @dataclass(frozen=True, slots=True)
 class NoisyGradients:
     """The private part of training: everything it gives out is charged.
 
-    clip_norm: C, the L2 bound on one record's part of the sum; the clip never uses more.
-    standard_deviation: of the noise on the SUM, noise_multiplier x C, rounded up.
+    private: the model, whose backward pass leaves clipped sums.
+    noise_multiplier: noise on the SUM over its sensitivity, rounded up.
     divisor: public; the drawn size is never used (R17).
+    precision: what the layers multiply in.
     """
 
-    clip: ClipKernel
+    private: PrivateModel
     sampler: PoissonSampler
-    noise: RunNoise
-    clip_norm: float
-    standard_deviation: float
+    noise: NoiseSource
+    noise_multiplier: float
     divisor: float
     physical_batch_max: int
     canaries: ShadowCanaries | None = None
+    precision: Precision = "float32"
 
     @classmethod
-    def of(
-        cls, spec: TrainSpec, clip: ClipKernel, noise: RunNoise, groups: int = 1
-    ) -> "NoisyGradients":
-        """The step of a spec whose noise is fixed; every rounding goes toward more noise.
-
-        groups: of parameters; each has coordinates of the spec's canaries beside it.
-        """
+    def of(cls, spec: TrainSpec, private: PrivateModel, noise: NoiseSource) -> "NoisyGradients":
+        """The step of a spec whose noise is fixed; every rounding goes toward more noise."""
         if spec.noise_multiplier is None:
             raise ValueError("the noise of this spec is not calibrated")
-        multiplier, norm = float_up(spec.noise_multiplier), float_up(spec.clip_norm_l2)
+        multiplier = float_up(spec.noise_multiplier)
         canaries = None
         if spec.audit is not None:
             canaries = ShadowCanaries(
                 spec.audit.canaries,
-                groups=groups,
+                layers=len(private.layers()),
                 rate=float(spec.rate),
                 noise_multiplier=multiplier,
-                clip_norm=float_down(spec.clip_norm_l2),
-                clip=clip,
+                clip=private.spec,
                 # of their own, so that the records' draws are the same without canaries
                 sampler=PoissonSampler(spec.rate),
             )
         return cls(
-            clip=clip,
+            private=private,
             sampler=PoissonSampler(spec.rate),
             noise=noise,
-            clip_norm=float_down(spec.clip_norm_l2),
-            standard_deviation=math.nextafter(multiplier * norm, math.inf),
+            noise_multiplier=multiplier,
             divisor=spec.normalise_by,
             physical_batch_max=spec.physical_batch_max,
             canaries=canaries,
+            precision=spec.precision,
         )
 
-    def step(self, network: Network, table: Table, step: int) -> Tensor:
-        """The noisy mean gradient of one logical batch: (P_all,) float32, ready to be used.
+    @property
+    def standard_deviation(self) -> float:
+        """Of the noise on the sum: the multiplier times the sensitivity, rounded up."""
+        return math.nextafter(self.noise_multiplier * self.private.sensitivity(), math.inf)
+
+    def step(self, table: Table, step: int) -> None:
+        """Leave the noisy mean gradient of one logical batch in the parameters, ready to be used.
 
         An empty draw gives noise alone. The noise goes on the sum once, whatever the number of
         physical batches; `step` goes up from call to call.
         """
-        total = self.clipped_sum(network, table, self.sampler.draw(table.labels.shape[0]))
-        self._add_noise(total, network.groups, Stream.GRADIENT, step)
+        self.clipped_sum(table, self.sampler.draw(len(table)))
+        sums = self.sums()
+        self._add_noise(sums, Stream.GRADIENT, step)
         if self.canaries is not None:
             seen = self.canaries.clipped_sum()
-            each = seen.shape[0] // len(network.groups)
-            beside = [slice(k * each, (k + 1) * each) for k in range(len(network.groups))]
-            self._add_noise(seen, beside, Stream.CANARIES, step)
+            self._add_noise([[beside] for beside in seen], Stream.CANARIES, step)
             self.canaries.observe(seen)
-        return total.div_(self.divisor).float()
+        for layer in sums:
+            for total in layer:
+                total.div_(self.divisor)
 
-    def deviation(self, group: int) -> float:
-        """Of the noise on one group's part of the sum: all are clipped together, so all alike."""
-        del group
-        return self.standard_deviation
+    def sums(self) -> list[list[Tensor]]:
+        """The sums by layer, as they lie in the parameters' gradients, each one dense block."""
+        found: list[list[Tensor]] = []
+        for layer in self.private.layers():
+            found.append([])
+            for parameter in layer:
+                if parameter.grad is not None:
+                    parameter.grad = parameter.grad.contiguous()
+                    found[-1].append(parameter.grad)
+        return found
 
-    def _add_noise(self, total: Tensor, groups: Sequence[slice], stream: Stream, step: int) -> None:
-        """Noise on a sum, in place, group by group: the records' sum and that of the canaries."""
-        normals = self.noise.standard_normal(stream, step, total.shape[0])
-        for group, where in enumerate(groups):
-            total[where].add_(normals[where], alpha=self.deviation(group))
+    def clipped_sum(self, table: Table, drawn: Tensor) -> None:
+        """Leave the sum of the drawn records' clipped gradients in the parameters. Private."""
+        self.private.model.zero_grad(set_to_none=True)
+        losses = losses_in(self.precision)
+        for rows in torch.split(drawn, self.physical_batch_max):  # one empty part, if none is drawn
+            self.private.sum_gradients(losses, *table.rows(rows))
 
-    def clipped_sum(self, network: Network, table: Table, drawn: Tensor) -> Tensor:
-        """The sum of the drawn records' clipped gradients: (P_all,) float64. Private."""
-        total = torch.zeros_like(network.weights, dtype=torch.float64)
-        for first in range(0, drawn.shape[0], self.physical_batch_max):
-            rows = drawn[first : first + self.physical_batch_max]
-            gradients = network.gradients(table.features[rows], table.labels[rows])
-            total += self.clip.clip_and_sum_linear(gradients, self.clip_norm).total
-        return total
+    def _add_noise(self, layers: Sequence[Sequence[Tensor]], stream: Stream, step: int) -> None:
+        """Noise on a sum, in place, layer by layer: the records' and that of the canaries."""
+        self.noise.add_gaussian_(
+            [total for layer in layers for total in layer],
+            self.standard_deviation,
+            stream=stream,
+            step=step,
+        )

@@ -52,7 +52,7 @@ def test_values_are_scaled_by_public_bounds_and_labels_by_the_public_domain(
     tmp_path: Path,
 ) -> None:
     table = _read(_write(tmp_path, f"{_row()}, {_row(age='10', member='false', digit='7')}"))
-    assert table.features.tolist() == [[0, 0.5, 1, 0.5, 1], [0, 0.5, 1, 1, 0]]
+    assert table.inputs.tolist() == [[0, 0.5, 1, 0.5, 1], [0, 0.5, 1, 1, 0]]
     assert table.labels.tolist() == [1, 0]
 
 
@@ -73,14 +73,14 @@ def test_no_value_of_a_row_leaves_the_unit_interval_or_fails(
     tmp_path: Path, pixels: str, expected: list[float]
 ) -> None:
     table = _read(_write(tmp_path, _row(pixels=pixels)))
-    assert table.features[0, :3].tolist() == expected
+    assert table.inputs[0, :3].tolist() == expected
 
 
 @pytest.mark.parametrize(("age", "expected"), [("NULL", 0), ("'NaN'", 0), ("-99", 0), ("99", 1)])
 def test_a_plain_number_is_clamped_and_a_missing_one_is_the_low_end(
     tmp_path: Path, age: str, expected: float
 ) -> None:
-    assert float(_read(_write(tmp_path, _row(age=age))).features[0, 3]) == expected
+    assert float(_read(_write(tmp_path, _row(age=age))).inputs[0, 3]) == expected
 
 
 def test_a_label_outside_the_public_domain_drops_its_own_row_alone(tmp_path: Path) -> None:
@@ -103,9 +103,9 @@ def test_removing_one_record_removes_one_row_at_most(tmp_path: Path, broken: int
 
 
 def _as_list(table: Table) -> list[tuple[float, ...]]:
-    assert not table.features.isnan().any()
+    assert not table.inputs.isnan().any()
     labels = table.labels.tolist()
-    return [(*row, label) for row, label in zip(table.features.tolist(), labels, strict=True)]
+    return [(*row, label) for row, label in zip(table.inputs.tolist(), labels, strict=True)]
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_labels_of_every_key_type_find_their_class(
 
 def test_an_empty_table_reads_as_no_rows(tmp_path: Path) -> None:
     table = _read(_write(tmp_path, _row(digit="4")))
-    assert table.features.shape == (0, 5)
+    assert table.inputs.shape == (0, 5)
     assert table.labels.shape == (0,)
 
 
@@ -141,7 +141,7 @@ def test_csv_reads_to_the_same_rows(tmp_path: Path) -> None:
     )
     table = _read(file, format_="csv")
     assert table.labels.tolist() == [1, 0]
-    assert table.features.tolist() == [[0, 0.5, 1, 0.5, 1], [0, 0, 1, 0, 0]]
+    assert table.inputs.tolist() == [[0, 0.5, 1, 0.5, 1], [0, 0, 1, 0, 0]]
 
 
 def test_the_connection_opens_its_own_file_and_no_other(
@@ -166,7 +166,7 @@ def test_the_connection_opens_its_own_file_and_no_other(
 def test_bounds_far_from_zero_keep_their_middle(tmp_path: Path) -> None:
     far = Column("age", "float64", low=Decimal(1000), high=Decimal(3000))
     table = _read(_write(tmp_path, _row(age="2000")), features=(far,))
-    assert math.isclose(float(table.features[0, 0]), 0.5)
+    assert math.isclose(float(table.inputs[0, 0]), 0.5)
 
 
 def test_training_reads_the_rows_of_its_blocks_and_no_other(tmp_path: Path) -> None:
@@ -201,5 +201,5 @@ def test_training_reads_the_rows_of_its_blocks_and_no_other(tmp_path: Path) -> N
     chosen = ChosenBlocks(((1, 1), (3, 3)), (RowsFile(file, "csv"),))
     source = Input(dataset.of_blocks(chosen.ranges), 1, file, chosen)
     table = read_table(source, dataset.columns[1:2], dataset.columns[2], spill=tmp_path / "spill")
-    found = sorted((table.features[:, 0] * 40).round().int().tolist())
+    found = sorted((table.inputs[:, 0] * 40).round().int().tolist())
     assert found == [n for n in range(40) if n % 4 in (1, 3)]

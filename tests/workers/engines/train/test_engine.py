@@ -1,7 +1,7 @@
 """Attacks on the engine: nothing before its start, nothing unpaid, no word about the rows."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
@@ -23,9 +23,9 @@ from app.domain.accounting.prices import charge_parts, price
 from app.domain.columns import Column
 from app.domain.datasets import Dataset, Source, UnitOfPrivacy
 from app.domain.privacy import Limit
-from app.domain.training import parse_training
-from kernels.clip.reference import ReferenceClip
-from kernels.noise.fused_cpu import FusedCpuNoise
+from app.domain.training import TrainSpec, parse_training
+from kernels.noise.source import NoiseSource
+from tests.kernels.paths import taking
 from workers.engines.api import (
     ClaimLost,
     EngineRefused,
@@ -35,7 +35,7 @@ from workers.engines.api import (
     ReservedPart,
     Work,
 )
-from workers.engines.train.data import read_table
+from workers.engines.train.data import read_records
 from workers.engines.train.engine import TrainingEngine
 
 PIXELS = Column("pixels", "float32", low=Decimal(0), high=Decimal(16), shape=(64,))
@@ -107,6 +107,7 @@ class _Ledger:
     """Remembers all that is said to it, with what was read and drawn in between."""
 
     log: list[tuple[Any, ...]] = field(default_factory=list)
+    drawn: list[tuple[bytes, int, int]] = field(default_factory=list)
     cancel_at: int | None = None
     lose_at: int | None = None
 
@@ -124,19 +125,20 @@ class _Ledger:
         return [row for row in self.log if row[0] == name]
 
 
-class _LoggedNoise(FusedCpuNoise):
-    """Real noise that writes into the ledger's log when it is drawn, and with which nonce."""
+class _LoggedNoise(NoiseSource):
+    """Real noise that writes into the ledger's log when it is drawn, and under which key."""
 
     def __init__(self, ledger: _Ledger) -> None:
+        super().__init__()
         self.ledger = ledger
-        self.pairs: list[tuple[bytes, bytes]] = []
 
-    def standard_normal(self, size: int, key: bytes, nonce: bytes) -> Tensor:
-        self.pairs.append((key, nonce))
-        stream, step = nonce[0], int.from_bytes(nonce[4:], "little")
+    def add_gaussian_(
+        self, sums: Sequence[Tensor], standard_deviation: float, *, stream: int, step: int
+    ) -> None:
         name = ("weights", "noise", "canaries")[stream]
         self.ledger.log.append((name,) if stream == 0 else (name, step))
-        return super().standard_normal(size, key, nonce)
+        self.ledger.drawn.append((self._key, stream, step))
+        super().add_gaussian_(sums, standard_deviation, stream=stream, step=step)
 
 
 @pytest.fixture
@@ -144,17 +146,17 @@ def ledger(monkeypatch: pytest.MonkeyPatch) -> _Ledger:
     """A ledger whose log also shows each reading of a file."""
     found = _Ledger()
 
-    def logged(source: Input, *args: Any, **kwargs: Any) -> Any:
+    def logged(spec: TrainSpec, dataset: Dataset, source: Input, **kwargs: Any) -> Any:
         assert source.file is not None
         found.log.append(("read", source.file.name))
-        return read_table(source, *args, **kwargs)
+        return read_records(spec, dataset, source, **kwargs)
 
-    monkeypatch.setattr("workers.engines.train.engine.read_table", logged)
+    monkeypatch.setattr("workers.engines.train.engine.read_records", logged)
     return found
 
 
 def _run(work: Work, ledger: _Ledger) -> Outcome:
-    return TrainingEngine(noise=_LoggedNoise(ledger)).prepare(work).run(ledger)
+    return TrainingEngine(lambda: _LoggedNoise(ledger)).prepare(work).run(ledger)
 
 
 def test_a_run_learns_the_digits_and_releases_its_weights_and_card(
@@ -222,18 +224,28 @@ def test_a_run_whose_weights_explode_still_ends_and_releases(
     json.dumps(outcome.result, allow_nan=False)
 
 
-def test_the_mlp_runs_by_the_reference_kernel_too(files: tuple[Path, Path], tmp_path: Path) -> None:
+def test_the_card_names_the_path_that_the_kernels_took(
+    files: tuple[Path, Path], tmp_path: Path
+) -> None:
     work = _work(
         files,
         tmp_path,
         model={"name": "mlp", "hidden": [8], "classes": 10},
         steps=3,
         sampling={"kind": "poisson", "rate": "0.01"},
+        clip={"mode": "per_layer", "norm_l2": "1"},
     )
-    outcome = TrainingEngine(clip=ReferenceClip()).prepare(work).run(_Ledger())
+    with taking("pure-pytorch"):
+        outcome = TrainingEngine().prepare(work).run(_Ledger())
     assert outcome.result["steps_run"] == 3
-    card = json.loads((tmp_path / "card.json").read_text())
-    assert card["implementation"]["kernels"] == {"clip": "reference", "noise": "fused-cpu"}
+    said = json.loads((tmp_path / "card.json").read_text())["implementation"]["kernels"]
+    assert (said["path"], said["mode"], said["noise"]) == (
+        "pure-pytorch",
+        "per_layer",
+        "pure-numpy",
+    )
+    assert said["sensitivity"] <= 1
+    assert [group["modules"] for group in said["groups"]] == [["layers.0"], ["layers.1"]]
 
 
 def test_no_private_row_is_read_and_no_noise_drawn_before_the_first_start(
@@ -308,17 +320,15 @@ def test_units_started_by_an_earlier_claim_are_not_run_again(
 
 
 def test_no_key_and_nonce_pair_is_used_twice_over_two_runs(
-    files: tuple[Path, Path], tmp_path: Path
+    files: tuple[Path, Path], tmp_path: Path, ledger: _Ledger
 ) -> None:
-    ledger = _Ledger()
-    noise = _LoggedNoise(ledger)
     work = _work(files, tmp_path, steps=20)
     for _ in range(2):
-        TrainingEngine(noise=noise).prepare(work).run(ledger)
+        _run(work, ledger)
     # one draw for the weights, and one a step for the records and one for the canaries
-    assert len(noise.pairs) == 2 * 41
-    assert len(set(noise.pairs)) == len(noise.pairs)
-    assert len({key for key, _ in noise.pairs}) == 2
+    assert len(ledger.drawn) == 2 * 41
+    assert len(set(ledger.drawn)) == len(ledger.drawn)
+    assert len({key for key, _, _ in ledger.drawn}) == 2
 
 
 def test_progress_holds_allowed_fields_alone(
