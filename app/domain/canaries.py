@@ -17,7 +17,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
 from app.domain.accounting.conversions import gdp_delta
 
@@ -265,7 +265,7 @@ def too_little_noise(sum_of_squares: float, count: int) -> float:
     """
     if count < 1 or not math.isfinite(sum_of_squares):
         raise ValueError("finite noise of at least one coordinate is needed")
-    return float(stats.chi2.cdf(sum_of_squares, count))
+    return float(special.chdtr(count, sum_of_squares))
 
 
 def _rates_at_most(
