@@ -43,7 +43,7 @@ python3 dev.py VERB
   up [--port N]                       the service with its own database, broker and worker
   test [--long] [--races] [--chaos] [--spark] [PYTEST ARGUMENTS]
                                       the test suite; three flags add full counts, hours of them;
-                                      --spark adds Spark, where pyspark and Java are installed
+                                      --spark adds Spark (400 MB, the first time) and needs Java
   check                               style, types, import contracts, licences, migrations
   generate                            write openapi.yaml
   bench NAME                          one benchmark; without NAME, their names
@@ -68,6 +68,8 @@ def main(arguments: "list[str]") -> int:
             step_aside(arguments)
         set_up()
         compile_kernels()
+        if verb == "test" and "--spark" in rest:
+            bring_spark()
     except SetUpFailed as failure:
         print(f"dev.py: {failure}", file=sys.stderr)
         return 1
@@ -186,6 +188,20 @@ def set_up() -> None:
         pip_install("--no-deps", "--no-build-isolation", "-e", str(ROOT))
         STAMP.write_text(stamp())
         say(f"ready after {time.monotonic() - started:.0f} s")
+
+
+def bring_spark() -> None:
+    """Install Spark into the environment, unless it is there.
+
+    Raises:
+        SetUpFailed: there is no Java to run it, or pip failed.
+    """
+    if os.environ.get("JAVA_HOME") is None and shutil.which("java") is None:
+        raise SetUpFailed("Spark runs on Java: apt-get install openjdk-17-jre-headless")
+    say("installing Spark, unless it is there (400 MB)")
+    # it comes as sources, and is built by what the lock holds
+    spark = str(ROOT / "requirements-spark.txt")
+    pip_install("--require-hashes", "--no-deps", "--no-build-isolation", "-r", spark)
 
 
 def compile_kernels() -> None:

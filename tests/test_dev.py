@@ -118,6 +118,20 @@ def test_hashes_are_asked_of_all_but_torch_and_its_size_is_said_first(
     assert "3 GB" in said_before[torch]
 
 
+def test_spark_comes_by_hash_and_only_where_there_is_java(
+    checkout: Path, pip_calls: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JAVA_HOME", "/some/java")
+    dev.bring_spark()
+    ((first, *_, file),) = pip_calls
+    assert (first, file) == ("--require-hashes", f"{checkout}/requirements-spark.txt")
+    monkeypatch.delenv("JAVA_HOME")
+    monkeypatch.setenv("PATH", str(checkout))
+    with pytest.raises(dev.SetUpFailed, match="openjdk"):
+        dev.bring_spark()
+    assert len(pip_calls) == 1
+
+
 def test_a_shim_that_leads_nowhere_is_passed_over(tmp_path: Path) -> None:
     script(tmp_path / "shims" / "python3.13", "exit 127")
     script(tmp_path / "lying" / "python3.12", "echo 3 9")

@@ -1,5 +1,7 @@
-"""The same integers from Spark; asked for by `dev.py test --spark`, where pyspark and Java are."""
+"""The same integers from Spark; asked for by `dev.py test --spark`, which brings it."""
 
+import os
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,6 +28,7 @@ SCHEMA = "tailnum string, dest string, month int, origin string, distance bigint
 @pytest.fixture(scope="module")
 def session() -> Iterator[Any]:
     spark = pytest.importorskip("pyspark.sql", reason="pyspark is not installed")
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = spark.SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false")
     builder = builder.config("spark.sql.shuffle.partitions", "2")
     builder = builder.config("spark.sql.codegen.wholeStage", "false")
