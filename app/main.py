@@ -176,7 +176,7 @@ def _start(app: FastAPI, settings: Settings, stack: ExitStack) -> None:
     if settings.embedded:
         for loop in (
             Relay(make_session, settings.broker_url),
-            Sweeper(make_session),
+            Sweeper(make_session, settings.home),
         ):
             loop.start()
             stack.callback(loop.stop)

@@ -25,8 +25,10 @@ def freeze_after_failures(
 ) -> bool:
     """Freeze a dataset's root where more than `most` jobs failed after a touch within a day.
 
-    A step, called after a job has failed so, in the same transaction. Jobs that failed before the
-    root was last thawed do not count: two people have looked at them.
+    A step, called after a job has failed so, in the same transaction. A worker that went silent
+    after a touch counts as a failure though its job goes on: with rows that crash a worker, the
+    silence says as much (R13). Failures before the root was last thawed do not count: two people
+    have looked at them. Silences of one job count from its last one on, toward too many.
 
     Returns:
         Whether it froze the root now.
@@ -60,9 +62,10 @@ def _failures(session: Session, root_id: UUID, *, now: datetime) -> int:
         Entry.kind == "reserved",
         Entry.reservation_id == Job.reservation_id,
     )
-    counted = select(func.count()).where(
+    failed = select(func.count()).where(
         Job.failure_code == FAILED_AFTER_TOUCH,
         Job.finished_at > since,
         is_charged,
     )
-    return session.scalar(counted) or 0
+    silent = select(func.sum(Job.lapses_after_touch)).where(Job.lapsed_at > since, is_charged)
+    return (session.scalar(failed) or 0) + (session.scalar(silent) or 0)

@@ -31,7 +31,9 @@ class Jobs:
             return job_json(session, _readable(session, caller, job_id))
 
     def cancel(self, caller: Caller, job_id: UUID) -> dict[str, Any]:
-        """Ask for a stop. A queued job ends at no charge; a running one stops at its next chunk.
+        """Ask for a stop: a queued job ends now, a running one at its next chunk.
+
+        What it has started stays charged, so one that no worker ever touched costs nothing.
 
         Raises:
             AlreadyResolved: the job has ended by itself.
@@ -118,7 +120,12 @@ class Jobs:
 
 def artifact_folder(home: Path, job_id: UUID, fence: int) -> Path:
     """Where one attempt writes; another attempt has another folder."""
-    return home / "artifacts" / str(job_id) / str(fence)
+    return artifacts_of(home, job_id) / str(fence)
+
+
+def artifacts_of(home: Path, job_id: UUID) -> Path:
+    """The folders of all attempts of a job."""
+    return home / "artifacts" / str(job_id)
 
 
 def job_json(session: Session, job: Job) -> dict[str, Any]:

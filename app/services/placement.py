@@ -196,6 +196,9 @@ def job_of(
         lease_until=None,
         cancel_requested=False,
         failure_code=None,
+        checkpoints=None,
+        lapses_after_touch=0,
+        lapsed_at=None,
         created_at=now,
         finished_at=None,
     )

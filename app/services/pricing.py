@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Any, Literal, cast
+from typing import Any, cast
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -21,6 +21,7 @@ from app.domain.accounting.plans import Plan
 from app.domain.accounting.prices import Price, charge_parts, price
 from app.domain.datasets import Dataset, Relation, dataset_from_json
 from app.domain.errors import InvalidParameter, NotAllowed, NotFound, ScopeClosed
+from app.domain.jobs import JobKind
 from app.domain.mechanisms.parsing import Part
 from app.domain.partitions import AskedBlocks, Ranges, choose, most_blocks, ranges_to_json
 from app.domain.privacy import Loss
@@ -35,7 +36,6 @@ from app.services.holdings import Holding
 from app.services.parts import parse_parts, slots_asked, slots_of
 from app.services.public_tables import look_up_public
 
-JobKind = Literal["query", "train", "profile"]
 INPUTS_MOST = 16
 UNITS_MOST = 2**40
 SALT_BYTES = 16

@@ -217,6 +217,7 @@ def settle(session: Session, job: Job, *, now: datetime, actor: str) -> bool:
         void(session, reservation, actor, job.id, now=now)
     job.owner = None
     job.lease_until = None
+    job.checkpoints = None
     job.finished_at = now
     audit.record(
         session,

@@ -1,30 +1,32 @@
 """The sweeper: no lease is held for ever, no message is waited for for ever (DESIGN section 5.7).
 
 Untouched work is queued again on the same reservation, five times at most, then voided. Touched
-work without a result is posted at its started units: what may have been seen is spent (L6).
+work without a result is queued again too where its kind keeps checkpoints (R14); else it is posted
+at its started units: what may have been seen is spent (L6).
 """
 
 import logging
+import shutil
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Final
 from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.db.models import Job, OutboxMessage, Reservation
+from app.db.models import Job, Reservation
 from app.db.repositories import jobs as job_rows
 from app.db.session import SessionMaker, database_now, snapshot, transaction
-from app.domain import tasks
-from app.services import approvals, plans, settlement
+from app.services import approvals, plans, resume, settlement
+from app.services.jobs import artifacts_of
 from app.services.reservations import post_outside
 
 log = logging.getLogger(__name__)
 
-ATTEMPTS_MOST: Final = 5
 GAVE_UP: Final = "gave-up"
 SWEPT_MOST: Final = 100
 HELD_STATES: Final = ("reserved", "touched")
@@ -36,10 +38,10 @@ DOUBLINGS_MOST: Final = 6
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What one sweep did."""
+    """What one sweep did; `failed` are jobs that ended without a result."""
 
     requeued: int = 0
-    failed: int = 0
+    failed: tuple[UUID, ...] = ()
     resent: int = 0
     lapsed: int = 0
     expired: int = 0
@@ -65,7 +67,7 @@ def sweep(make_session: SessionMaker, *, resend_after_s: float = RESEND_AFTER_S)
     return Swept(
         expired=expired,
         requeued=ended.count("requeued"),
-        failed=ended.count("failed"),
+        failed=tuple(job for job, how in zip(jobs, ended, strict=True) if how == "failed"),
         resent=resent,
         lapsed=posted.count("lapsed"),
     )
@@ -109,22 +111,29 @@ def end_lapsed_claim(session: Session, job: Job, *, now: datetime) -> bool:
     The fence moves on here, so the old worker's next write misses even before a new claim.
     """
     job.fence += 1
-    touched = session.get_one(Reservation, job.reservation_id).state == "touched"
-    if not touched and job.attempts < ATTEMPTS_MOST and not job.cancel_requested:
-        job.state = "queued"
-        job.owner = None
-        job.lease_until = None
-        _wake(session, job, now=now)
+    if resume.may_go_on(session, job, now=now):
+        resume.go_on(session, job, now=now)
         return True
     settlement.end_without_result(session, job, GAVE_UP, now=now, actor=settlement.SWEEPER)
     return False
 
 
-class Sweeper:
-    """Sweeps on a thread of its own until it is stopped."""
+def sweep_files(make_session: SessionMaker, home: Path, swept: Swept) -> None:
+    """Delete what workers that are gone have left of jobs that have ended.
 
-    def __init__(self, make_session: SessionMaker, every_s: float = 2.0) -> None:
+    A worker that was killed cannot tidy up, and rows may lie among what it had spilled.
+    """
+    for job_id in swept.failed:
+        shutil.rmtree(artifacts_of(home, job_id), ignore_errors=True)
+    resume.delete_unheld_checkpoints(make_session, home)
+
+
+class Sweeper:
+    """Sweeps on a thread of its own until it is stopped; `home` is the folder of jobs' files."""
+
+    def __init__(self, make_session: SessionMaker, home: Path, every_s: float = 2.0) -> None:
         self._make_session = make_session
+        self._home = home
         self._every_s = every_s
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
@@ -142,6 +151,7 @@ class Sweeper:
         while not self._stopping.wait(self._every_s):
             try:
                 swept = sweep(self._make_session)
+                sweep_files(self._make_session, self._home, swept)
             except Exception:
                 # a database that is away for a moment must not end the sweeping
                 log.exception("sweep.failed")
@@ -157,15 +167,9 @@ def _wake_forgotten(session: Session, resend_after_s: float, *, now: datetime) -
         messages, last_sent_at = job_rows.wakes(session, job.id)
         waited_s = resend_after_s * 2 ** min(max(messages - 1, 0), DOUBLINGS_MOST)
         if last_sent_at is None or last_sent_at <= now - timedelta(seconds=waited_s):
-            _wake(session, job, now=now)
+            resume.wake(session, job, now=now)
             count += 1
     return count
-
-
-def _wake(session: Session, job: Job, *, now: datetime) -> None:
-    session.add(
-        OutboxMessage(task=tasks.RUN_JOB, queue="cpu", job_id=job.id, created_at=now, due_at=now)
-    )
 
 
 def _lapsed_outside_ids(session: Session, *, now: datetime) -> Sequence[UUID]:

@@ -46,7 +46,7 @@ KILLS = [
 def service_loops(world: World, broker_url: str) -> Iterator[None]:
     """The relay and the sweeper of an embedded API process, in this one."""
     relay = Relay(world.make_session, broker_url)
-    sweeper = Sweeper(world.make_session, every_s=0.2)
+    sweeper = Sweeper(world.make_session, world.home, every_s=0.2)
     relay.start()
     sweeper.start()
     try:

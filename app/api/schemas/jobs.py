@@ -19,10 +19,11 @@ from app.api.wire import (
 )
 from app.domain.datasets import UnitKind
 from app.domain.errors import InvalidParameter
+from app.domain.jobs import JobKind
 from app.domain.partitions import BLOCKS_MOST, RANGES_MOST, parse_asked
 from app.services.admission import QuoteRequest
 from app.services.placement import JobRequest, ReservationRequest
-from app.services.pricing import InputRequest, JobKind
+from app.services.pricing import InputRequest
 
 PARTS_MOST = 100
 LEASE_MOST_S = 7 * 24 * 3600

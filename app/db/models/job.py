@@ -44,6 +44,11 @@ class Job(Base):
     lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     cancel_requested: Mapped[bool] = mapped_column(Boolean)
     failure_code: Mapped[str | None] = mapped_column(String(60))
+    # [{"name", "started_units", "sha256"}], oldest first; what a later claim may go on from (R14)
+    checkpoints: Mapped[list[dict[str, Any]] | None] = mapped_column(JsonText)
+    # how often a worker went silent after a touch and the job went on; counted as failures (R13)
+    lapses_after_touch: Mapped[int] = mapped_column(Integer, default=0)
+    lapsed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
