@@ -7,13 +7,16 @@ refused by its fence. Results and progress live in the database, so there is no 
 import os
 
 from celery import Celery
+from celery.signals import worker_ready
 
 from app.dispatch.broker import transport_options
 from app.settings import Settings
+from workers import stopping
 
 QUEUES = ("cpu", "gpu", "reports")
 
-# A worker told to stop lets a chunk end for this long; what is left is queued again, by its lease.
+# A worker told to stop lets a chunk end for this long, and the job is handed back where it ends in
+# time; else it is queued again when its lease is over.
 SOFT_SHUTDOWN_S = 3.0
 
 
@@ -40,4 +43,10 @@ def make_celery(settings: Settings) -> Celery:
     return celery
 
 
+def _hear_stops(**_: object) -> None:
+    # Celery's own handlers stand by now, and its pool was forked with the shared byte
+    stopping.ask_at_signals()
+
+
+worker_ready.connect(_hear_stops)
 app = make_celery(Settings.from_environment(os.environ))

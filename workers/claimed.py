@@ -12,9 +12,11 @@ from sqlalchemy.orm import Session
 
 from app.db.session import SessionMaker, database_now, transaction
 from app.domain.errors import LeaseLost, NotAllowedAnyMore, ScopeClosed
-from app.services import policies, settlement
+from app.domain.jobs import NamedCheckpoint
+from app.services import policies, resume, settlement
 from app.services.settlement import Claim, Stopped
 from app.services.witness import WitnessJournal
+from workers import stopping
 from workers.engines.api import ClaimLost, JobCancelled, Outcome
 
 log = logging.getLogger(__name__)
@@ -51,7 +53,15 @@ class ClaimedLedger:
         self._thread.join()
 
     def start(self, part: int, started_units: int) -> None:
-        """Make units durable as started (L6), and tell the witness (R22); see `JobLedger.start`."""
+        """Make units durable as started (L6), and tell the witness (R22); see `JobLedger.start`.
+
+        A worker that was told to stop starts nothing more where another one can go on: it gives
+        the job back here, and its claim is over (R14).
+        """
+        if stopping.is_asked() and self._transact(self._hand_back):
+            log.info("job.handed_back job_id=%s fence=%s", self._held.job_id, self._held.fence)
+            self._lost.set()
+            raise ClaimLost
         touches = self._transact(
             lambda session: settlement.start(
                 session, self._held, part, started_units, now=database_now(session)
@@ -70,6 +80,12 @@ class ClaimedLedger:
             settlement.progress(session, self._held, row, now=database_now(session))
 
         self._transact(write)
+
+    def name_checkpoint(self, checkpoint: NamedCheckpoint) -> list[NamedCheckpoint]:
+        """Let a later claim go on from a checkpoint; says what the row names now (R14)."""
+        return self._transact(
+            lambda session: resume.name_checkpoint(session, self._held, checkpoint)
+        )
 
     def post(self, outcome: Outcome, artifacts: Sequence[Mapping[str, Any]]) -> None:
         """Post the spend and its result, together (L2)."""
@@ -92,6 +108,9 @@ class ClaimedLedger:
         self._transact(
             lambda session: settlement.fail(session, self._held, code, now=database_now(session))
         )
+
+    def _hand_back(self, session: Session) -> bool:
+        return resume.hand_back(session, self._held, now=database_now(session))
 
     def _transact(self, write: Callable[[Session], T]) -> T:
         """One write under the claim, tried again while the claim lives.

@@ -7,7 +7,7 @@ import hashlib
 import logging
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -22,17 +22,19 @@ from app.domain.accounting.pld import pld_epsilon
 from app.domain.datasets import Dataset, SourceFormat, dataset_from_json
 from app.domain.decimals import decimal_text
 from app.domain.errors import DomainError, LeaseLost
+from app.domain.jobs import KINDS_THAT_CHECKPOINT, NamedCheckpoint
 from app.domain.mechanisms.parsing import Part, parse_mechanism
 from app.domain.object_stores import object_address
 from app.domain.partitions import TimeBlocks, ranges_from_json
 from app.domain.queries.joins import named_datasets
 from app.domain.training import evaluation_dataset_id
-from app.services import policies, settlement
+from app.services import policies, resume, settlement
 from app.services.connections import store_of
-from app.services.jobs import artifact_folder
+from app.services.jobs import artifact_folder, artifacts_of
 from app.services.settlement import Claim
 from app.services.signing import sync_folder
 from app.services.sources import resolve_source
+from workers import stopping
 from workers.claimed import ClaimedLedger
 from workers.context import Context
 from workers.engines.api import (
@@ -49,6 +51,7 @@ from workers.engines.api import (
     StoredObject,
     Work,
 )
+from workers.engines.checkpoint_folder import CheckpointFolder
 from workers.engines.table_file import keep_table
 
 log = logging.getLogger(__name__)
@@ -58,7 +61,26 @@ COPIES, SPILL = "copies", "spill"
 PLAN_FIGURE = "PLD of this job alone, its parameters fixed before its first output"
 
 
-def run_job(context: Context, job_id: UUID) -> None:
+def engine_of(kind: str) -> Engine:
+    """The engine of a kind; each loads duckdb, opendp or torch, and never in the parent process."""
+    if kind == "query":
+        from workers.engines.query.engine import QueryEngine
+
+        return QueryEngine()
+    if kind == "profile":
+        from workers.engines.query.profile import ProfileEngine
+
+        return ProfileEngine()
+    if kind == "train":
+        from workers.engines.train.engine import TrainingEngine
+
+        return TrainingEngine()
+    raise EngineRefused(f"no engine for {kind!r}")
+
+
+def run_job(
+    context: Context, job_id: UUID, *, engines: Callable[[str], Engine] = engine_of
+) -> None:
     """Run a queued job; returns in silence where another delivery of the message was first."""
     make_session = context.make_session
     lease_s = context.settings.job_lease_s
@@ -73,20 +95,27 @@ def run_job(context: Context, job_id: UUID) -> None:
     ledger = ClaimedLedger(make_session, held, lease_s, context.journal)
     with ledger:
         try:
-            _run_claimed(context, held, ledger)
+            _run_claimed(context, held, ledger, engines)
         except (ClaimLost, LeaseLost):
             # the sweeper settled this job or will; nothing of it may be written from here
             log.warning("job.claim_lost job_id=%s fence=%s", job_id, held.fence)
 
 
-def _run_claimed(context: Context, held: Claim, ledger: ClaimedLedger) -> None:
-    scratch = artifact_folder(context.settings.home, held.job_id, held.fence)
+def _run_claimed(
+    context: Context, held: Claim, ledger: ClaimedLedger, engines: Callable[[str], Engine]
+) -> None:
+    home = context.settings.home
+    scratch = artifact_folder(home, held.job_id, held.fence)
     try:
+        tidy_after_earlier_claims(home, held)
         with snapshot(context.make_session) as session:
             work = resolve_work(session, held.job_id, scratch)
+            kept = _checkpoints(session, home, held, ledger, work)
+        work = replace(work, checkpoints=kept)
+        _require_something_left(work)
         scratch.mkdir(parents=True, exist_ok=False)
         try:
-            outcome = _engine(work.kind).prepare(work).run(ledger)
+            outcome = engines(work.kind).prepare(work).run(ledger)
         finally:
             _remove_copies(scratch)
         if _is_composed(work):
@@ -98,6 +127,7 @@ def _run_claimed(context: Context, held: Claim, ledger: ClaimedLedger) -> None:
             *_table_artifacts(scratch, outcome.result),
         ]
     except (ClaimLost, LeaseLost):
+        shutil.rmtree(scratch, ignore_errors=True)
         raise
     except (Exception, MemoryError) as failed:
         # a stop by a closed scope says which; a stop that was asked for is its own reason
@@ -108,16 +138,51 @@ def _run_claimed(context: Context, held: Claim, ledger: ClaimedLedger) -> None:
         log.debug("job.failed job_id=%s", held.job_id, exc_info=failed)
         ledger.fail(code)
         shutil.rmtree(scratch, ignore_errors=True)
+        resume.delete_checkpoints(home, held.job_id)
         return
     ledger.post(outcome, artifacts)
+    resume.delete_checkpoints(home, held.job_id)
     log.info("job.posted job_id=%s fence=%s", held.job_id, held.fence)
 
 
 def _remove_copies(scratch: Path) -> None:
-    """Remove the rows that this attempt copied, and those of attempts that were killed here."""
-    for attempt in scratch.parent.iterdir():
-        for name in (COPIES, SPILL):
-            shutil.rmtree(attempt / name, ignore_errors=True)
+    """Remove the rows that this attempt copied."""
+    for name in (COPIES, SPILL):
+        shutil.rmtree(scratch / name, ignore_errors=True)
+
+
+def _checkpoints(
+    session: Session, home: Path, held: Claim, ledger: ClaimedLedger, work: Work
+) -> CheckpointFolder | None:
+    """What the job has kept as this claim begins, and where it keeps more; None for other kinds."""
+    if work.kind not in KINDS_THAT_CHECKPOINT:
+        return None
+    named = session.get_one(Job, held.job_id).checkpoints or []
+    return CheckpointFolder(
+        folder=resume.checkpoint_folder(home, held.job_id),
+        fence=held.fence,
+        named=tuple(NamedCheckpoint.from_json(each) for each in named),
+        started_units=tuple(part.started_units for part in work.parts),
+        name=ledger.name_checkpoint,
+        is_stopping=stopping.is_asked,
+    )
+
+
+def tidy_after_earlier_claims(home: Path, held: Claim) -> None:
+    """Delete what earlier claims have left: one that was killed may have spilled rows there.
+
+    Never a later claim's: if this one is stale by now, that one may have been posted.
+    """
+    for path in artifacts_of(home, held.job_id).glob("*"):
+        if path.name.isdigit() and int(path.name) < held.fence:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _require_something_left(work: Work) -> None:
+    """Refuse to go on where all units are spent and nothing of them was kept (R14)."""
+    is_spent = all(part.started_units == part.max_units for part in work.parts)
+    if is_spent and (work.checkpoints is None or work.checkpoints.newest() is None):
+        raise EngineRefused("every unit was started before and no checkpoint was kept")
 
 
 def _is_composed(work: Work) -> bool:
@@ -257,23 +322,6 @@ def _live(session: Session, stored: DatasetVersion) -> LiveTable:
         raise SourceUnavailable
     kind = cast(Literal["sqlite", "postgresql"], connection.kind)
     return LiveTable(kind, connection.root, stored.path)
-
-
-def _engine(kind: str) -> Engine:
-    # engines load duckdb, opendp or torch: only the one that is needed, and never in the parent
-    if kind == "query":
-        from workers.engines.query.engine import QueryEngine
-
-        return QueryEngine()
-    if kind == "profile":
-        from workers.engines.query.profile import ProfileEngine
-
-        return ProfileEngine()
-    if kind == "train":
-        from workers.engines.train.engine import TrainingEngine
-
-        return TrainingEngine()
-    raise EngineRefused(f"no engine for {kind!r}")
 
 
 def _artifacts(scratch: Path, names: Sequence[str]) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ import os
 import time
 from pathlib import Path
 
+from workers import stopping
 from workers.celery_app import app
 
 app.conf.imports = ()
@@ -15,6 +16,15 @@ def trace(folder: str, hold_s: float) -> None:
     mark(folder, f"began {os.getpid()}")
     time.sleep(hold_s)
     mark(folder, f"ended {os.getpid()}")
+
+
+@app.task(name="probe.until_stopped")
+def until_stopped(folder: str) -> None:
+    """Write down who began, and who has heard that the worker is to stop."""
+    mark(folder, f"began {os.getpid()}")
+    while not stopping.is_asked():
+        time.sleep(0.01)
+    mark(folder, f"heard {os.getpid()}")
 
 
 def mark(folder: str, line: str) -> None:

@@ -12,9 +12,9 @@ from app.db.session import make_engine, make_session_maker
 from app.services import settlement
 from app.settings import Settings
 from tests.world import World, new_world
-from workers import running
 from workers.context import Context
 from workers.engines.api import JobLedger, Outcome, Work
+from workers.running import run_job
 
 NAME = "weights"
 
@@ -58,10 +58,10 @@ def test_an_artifact_and_the_folders_on_its_way_are_on_the_disk_before_its_post(
         before.append(set(synced))
         really_post(*args, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(running, "_engine", lambda _kind: Writes())
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(settlement, "post", post)
-    running.run_job(Context(settings, world.make_session, "w", world.journal), job_id)
+    context = Context(settings, world.make_session, "w", world.journal)
+    run_job(context, job_id, engines=lambda _kind: Writes())
     file = world.jobs.artifact(world.engineer, job_id, NAME)
     assert stat.S_ISREG(file.stat().st_mode)
     # the file, then each folder that holds a new name: fence, job, artifacts, home

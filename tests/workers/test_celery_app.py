@@ -99,6 +99,19 @@ def test_a_message_lies_in_the_database_that_the_address_names(
         assert client.llen("unheard") == 1
 
 
+def test_a_job_hears_at_once_that_its_worker_is_to_stop(
+    sender: Celery, start_worker: Callable[[], subprocess.Popen[bytes]], tmp_path: Path
+) -> None:
+    trace = Trace(tmp_path)
+    worker = start_worker()
+    sender.send_task("probe.until_stopped", args=[str(tmp_path)], queue="cpu")
+    began = trace.wait_for("began", 1)[0]
+    worker.terminate()
+    worker.wait(PATIENCE_S)
+    # the child that runs the job, while Celery still waits for it; it is not asked to end itself
+    assert trace.lines("heard") == [began.replace("began", "heard")]
+
+
 def test_a_worker_told_to_stop_ends_before_its_job_does_and_hands_it_back(
     sender: Celery, start_worker: Callable[[], subprocess.Popen[bytes]], tmp_path: Path
 ) -> None:

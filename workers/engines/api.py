@@ -15,6 +15,7 @@ from app.domain.datasets import Dataset, SourceFormat
 from app.domain.errors import DomainError
 from app.domain.mechanisms.parsing import Mechanism
 from app.domain.partitions import Ranges
+from workers.engines.checkpoint_folder import CheckpointFolder
 
 
 @dataclass(eq=False)
@@ -150,6 +151,7 @@ class Work:
     spec: the frozen, validated spec as stored with the job (noise already calibrated).
     salt: public randomness of this job, stored with it, so that a retry repeats one truncation.
     scratch: an empty folder of this (job, fence); artifacts are written here.
+    checkpoints: of a kind that checkpoints; what an earlier claim kept, and where to keep (R14).
     public: public datasets that the spec names, such as an evaluation set, by id.
     """
 
@@ -161,6 +163,7 @@ class Work:
     salt: bytes
     scratch: Path
     public: Mapping[str, Input] = field(default_factory=dict)
+    checkpoints: CheckpointFolder | None = None
 
 
 @dataclass(frozen=True, slots=True)
