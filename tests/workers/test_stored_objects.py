@@ -16,9 +16,11 @@ from app.services.closing import VersionFacts
 from app.services.connections import Connections
 from app.services.datasets import Datasets
 from app.services.jobs import artifact_folder
+from app.services.placement import JobRequest
 from app.services.registrations import DatasetRequest
 from app.settings import Settings
 from tests.object_store import KEYS, REGION, SECRET, Store, object_store
+from tests.workers.test_blocks import DAYS
 from tests.workers.test_live_sources import EXACT, UNIT, every_word
 from tests.world import World, keyed, new_world
 from workers.context import Context
@@ -55,7 +57,13 @@ def opened(world: World, store: Store, name: str = "lake", root: str = "s3://lak
 
 
 def registered(
-    world: World, path: str, *, sha256: str | None = None, connection: str = "lake"
+    world: World,
+    path: str,
+    *,
+    sha256: str | None = None,
+    connection: str = "lake",
+    facts: VersionFacts | None = None,
+    **changes: Any,
 ) -> None:
     """Register the object, and let the world ask about it."""
     officer = world.people["officer"]
@@ -67,8 +75,9 @@ def registered(
         "unit_of_privacy": UNIT,
         "relation": "add_remove",
         "nominal_size": 10,
+        **changes,
     }
-    facts = VersionFacts(sha256=sha256, no_line_breaks_in_texts=True)
+    facts = facts or VersionFacts(sha256=sha256, no_line_breaks_in_texts=True)
     request = DatasetRequest(declaration, {}, version=facts, new_people=True)
     asked = keyed(officer, "datasets", [path, connection])
     made = Datasets(world.make_session).register(officer, request, asked)
@@ -154,6 +163,42 @@ def test_an_object_that_is_not_the_declared_one_gives_no_number_and_is_paid_for(
     assert (changed["state"], changed["failure_code"]) == ("failed", "failed-after-touch")
     assert committed(world, root) == "50"
     assert list((world.home / "worker").rglob("copies")) == []
+
+
+def test_blocks_of_time_are_read_from_the_objects_of_all_their_versions(
+    world: World, store: Store
+) -> None:
+    opened(world, store)
+    store.objects["lake/clinic/first.csv"] = b"day,cost\n2020-01-01,1\n2020-01-01,1\n2020-01-03,1\n"
+    store.objects["lake/clinic/later.csv"] = b"day,cost\n2020-01-02,1\n"
+    columns = [{"name": "day", "type": "date"}, {"name": "cost", "type": "int64"}]
+    registered(
+        world,
+        "first.csv",
+        facts=VersionFacts(0),
+        columns=columns,
+        unit_of_privacy={"kind": "record"},
+        blocks=DAYS,
+    )
+    officer, datasets = world.people["officer"], Datasets(world.make_session)
+    datasets.add_version(
+        officer,
+        world.dataset_id,
+        path="later.csv",
+        format="csv",
+        if_version=datasets.get(officer, world.dataset_id)["revision"],
+        keyed=keyed(officer, "versions", "later"),
+        stated=VersionFacts(2),
+    )
+    root = world.open_root(epsilon="500")
+    asked = JobRequest("query", world.inputs(root, version=2), EXACT, "a test")
+    job = world.admissions.submit(world.engineer, asked, keyed(world.engineer, "jobs", "all"))
+    run_job(context_of(world), UUID(job["id"]))
+    result = world.jobs.result(world.engineer, UUID(job["id"]))
+    assert result["rows"][0]["cells"][0]["value"] == 4
+    got = sorted(asked[1] for asked in store.asked if asked[0] == "GET")
+    assert got == ["/lake/clinic/first.csv", "/lake/clinic/later.csv"]
+    assert world.verified()
 
 
 def test_an_object_has_one_ledger_through_every_door(world: World, store: Store) -> None:

@@ -9,7 +9,6 @@ limits of every statement.
 CSV is never given to the database's own reader: `workers.engines.lines` says why.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,10 +21,10 @@ from sqlglot import exp
 
 from app.domain.columns import Column
 from app.domain.errors import DomainError
-from workers.engines.api import EngineRefused, Input, RowsFile
+from workers.engines.api import Input, RowsFile
 from workers.engines.blocks import block_number, deciding_column, is_in_blocks, moment
+from workers.engines.files import bring, check_path, is_declared
 from workers.engines.lines import read_columns, read_header
-from workers.engines.objects import copy_to, require_there
 
 TABLE = "input_rows"
 # Columns of our own; no declared column has a name with a space in it.
@@ -56,24 +55,6 @@ class RowsUnreadable(DomainError):
     """The rows could not be read or computed; the engine's own words can quote them, so none."""
 
     code: ClassVar[str] = "failed-after-touch"
-
-
-def check_part(part: RowsFile) -> None:
-    """Refuse, before anything is spent, what could not be read afterwards; opens no file.
-
-    Raises:
-        EngineRefused: the path holds a sign of a pattern, or the keys to an object are not here.
-        SourceUnavailable: the store does not show the object to this worker.
-    """
-    _check_path(part.file)
-    if part.stored is not None:
-        require_there(part.stored)
-
-
-def _check_path(file: Path) -> None:
-    """Refuse a path that the engine would take for a pattern over many files."""
-    if any(sign in str(file) for sign in "*?[]{}"):
-        raise EngineRefused("the path of the file holds signs of a pattern")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,13 +124,11 @@ def attach_tables(
     parts = [part for table in tables for part in table.source.files]
     files = [part.file for part in parts]
     for file in files:
-        _check_path(file)
+        check_path(file)
     connection: duckdb.DuckDBPyConnection | None = None
     try:
         for part in parts:
-            # another connection of the job may have brought it
-            if part.stored is not None and not part.file.exists():
-                copy_to(part.stored, part.file)
+            bring(part)
         connection = duckdb.connect(
             ":memory:",
             config={
@@ -202,10 +181,8 @@ def _rows_of(
     lines: str,
 ) -> exp.Select:
     """The wanted columns of one file, as far as its rows lie in the job's blocks."""
-    if part.sha256 is not None:
-        with part.file.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != part.sha256:
-                raise RowsUnreadable
+    if not is_declared(part):
+        raise RowsUnreadable
     read = _csv_rows if part.format == "csv" else _parquet_rows
     partition, chosen = source.dataset.blocks, source.blocks
     if partition is None or chosen is None:

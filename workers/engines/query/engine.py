@@ -7,6 +7,7 @@ from app.domain.errors import DomainError
 from app.domain.queries import QueryPlan, parse_query, plan_query
 from app.domain.queries.joins import joined
 from workers.engines.api import EngineRefused, JobLedger, Outcome, Work
+from workers.engines.files import check_input
 from workers.engines.query.release import Samplers, build_samplers, release
 from workers.engines.query.table import (
     Prepared,
@@ -15,7 +16,6 @@ from workers.engines.query.table import (
     other_inputs,
     prepare_table,
 )
-from workers.engines.rows import check_part
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +68,11 @@ class QueryEngine:
     memory_limit: str = "2GB"
 
     def prepare(self, work: Work) -> PreparedQuery:
-        """Plan the stored spec again and hold it against what was reserved; opens no file.
+        """Plan the stored spec again and hold it against what was reserved; opens no private file.
 
         Raises:
-            SourceUnavailable: the store does not show an object of the job to this worker.
+            SourceUnavailable: the store does not show an object of the job to this worker, or a
+                public table is not the declared one.
             EngineRefused: the job is not a query over one dataset, its spec does not parse, what
                 is reserved is not what the plan costs, or a sampler does not meet its charge.
         """
@@ -93,8 +94,7 @@ class QueryEngine:
             EngineRefused, SourceUnavailable: as `prepare`.
         """
         for each in (work.inputs[0], *other_inputs(work).values()):
-            for part in each.files:
-                check_part(part)
+            check_input(each)
         reserved = tuple(part.mechanism for part in work.parts)
         if reserved != tuple(part.mechanism for part in plan.parts):
             raise EngineRefused("the reserved parts are not those of the plan")

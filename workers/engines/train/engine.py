@@ -27,7 +27,8 @@ from workers.engines.api import (
     ReservedPart,
     Work,
 )
-from workers.engines.rows import RowsUnreadable, check_part
+from workers.engines.files import check_input
+from workers.engines.rows import RowsUnreadable
 from workers.engines.train.audit import audit_report
 from workers.engines.train.card import model_card
 from workers.engines.train.data import Table, columns_of, read_records
@@ -67,8 +68,7 @@ class TrainingEngine:
             raise EngineRefused("the reservation does not cover what this spec runs")
         if not private.has_file():
             raise EngineRefused("the dataset version has no file")
-        for part in private.files:
-            check_part(part)
+        check_input(private)
         model = _examined(spec, private.dataset)
         return TrainingPlan(
             work=work,
