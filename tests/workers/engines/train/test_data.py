@@ -42,10 +42,12 @@ def _read(
     *,
     features: tuple[Column, ...] = (PIXELS, AGE, MEMBER),
     format_: Literal["parquet", "csv"] = "parquet",
+    stored: StoredObject | None = None,
 ) -> Table:
     source = Source("demo", file.name, format_)
     dataset = Dataset("d1", "rows", "public", (*features, label), source)
-    return read_table(Input(dataset, 1, file), features, label, spill=file.parent / "spill")
+    spill = file.parent / "spill"
+    return read_table(Input(dataset, 1, file, stored=stored), features, label, spill=spill)
 
 
 def test_values_are_scaled_by_public_bounds_and_labels_by_the_public_domain(
@@ -54,6 +56,21 @@ def test_values_are_scaled_by_public_bounds_and_labels_by_the_public_domain(
     table = _read(_write(tmp_path, f"{_row()}, {_row(age='10', member='false', digit='7')}"))
     assert table.inputs.tolist() == [[0, 0.5, 1, 0.5, 1], [0, 0.5, 1, 1, 0]]
     assert table.labels.tolist() == [1, 0]
+
+
+def test_records_are_read_from_the_object_of_a_store_as_from_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EPSILON_SOURCE_LAKE", KEYS)
+    file = _write(tmp_path, f"{_row()}, {_row(age='10', member='false', digit='7')}")
+    with object_store() as store:
+        store.objects["lake/rows.parquet"] = file.read_bytes()
+        held = StoredObject(
+            f"{store.endpoint}/lake/rows.parquet", REGION, "env:EPSILON_SOURCE_LAKE"
+        )
+        copied = _read(tmp_path / "copies" / "rows.parquet", stored=held)
+    assert copied.inputs.tolist() == _read(file).inputs.tolist()
+    assert copied.labels.tolist() == [1, 0]
 
 
 @pytest.mark.parametrize(
