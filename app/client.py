@@ -172,6 +172,14 @@ class EpsilonLedger:
             if cursor is None:
                 return
 
+    def models(self) -> list[Document]:
+        """The models that a training spec may name: `name`, `title`, `reads`, `options`.
+
+        `options` is the JSON Schema of what stands beside the name.
+        """
+        found: list[Document] = self.get("/v1/models")["items"]
+        return found
+
     def quote(
         self,
         *,

@@ -22,6 +22,7 @@ from app.api.routes import (
     health,
     jobs,
     ledger,
+    models,
     notifications,
     oversight,
     people,
@@ -58,6 +59,7 @@ ROUTERS = (
     people.router,
     oversight.router,
     ledger.router,
+    models.router,
     notifications.router,
 )
 

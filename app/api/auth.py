@@ -68,6 +68,7 @@ PERMISSIONS: dict[str, frozenset[Role]] = {
     "list_api_keys": ADMIN,
     "revoke_api_key": ADMIN,
     "read_me": EVERYBODY,
+    "list_models": EVERYBODY,
     "list_audit_events": OVERSIGHT | ADMIN,
     "list_notifications": OVERSIGHT,
     "mark_notification": OFFICER,

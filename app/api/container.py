@@ -17,6 +17,7 @@ from app.services.datasets import Datasets
 from app.services.discrepancies import Discrepancies
 from app.services.export import Exports
 from app.services.jobs import Jobs
+from app.services.models import Models
 from app.services.notifications import Notifications
 from app.services.opening import Openings
 from app.services.populations import Populations
@@ -44,6 +45,7 @@ class Services:
     discrepancies: Discrepancies
     exports: Exports
     jobs: Jobs
+    models: Models
     notifications: Notifications
     openings: Openings
     populations: Populations
@@ -82,6 +84,7 @@ class Services:
             discrepancies=Discrepancies(make_session, pending_most),
             exports=Exports(make_session),
             jobs=Jobs(make_session, home),
+            models=Models(),
             notifications=Notifications(make_session),
             openings=Openings(make_session, pending_most),
             populations=Populations(make_session),

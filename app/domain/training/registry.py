@@ -9,7 +9,15 @@ from typing import Any, Final
 
 from app.domain.documents import read_integer, read_list, read_object, read_text, under
 from app.domain.errors import InvalidParameter
-from app.domain.training.models import RESERVED, Cnn, Logistic, Mlp, ModelSpec, TransformerLm
+from app.domain.training.models import (
+    RESERVED,
+    Cnn,
+    Logistic,
+    Mlp,
+    ModelSpec,
+    Reads,
+    TransformerLm,
+)
 
 LAYERS_MOST: Final = 8
 WIDTH_MOST: Final = 16_384
@@ -34,7 +42,17 @@ class RegisteredModel:
     name: str
     title: str
     schema: Mapping[str, Any]
+    reads: tuple[Reads, ...]
     parse: Callable[[object, str, int, int], ModelSpec]
+
+    def to_json(self) -> dict[str, Any]:
+        """What a caller has to know to name it."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "reads": list(self.reads),
+            "options": dict(self.schema),
+        }
 
 
 def _whole(title: str, low: int, high: int) -> dict[str, Any]:
@@ -148,6 +166,7 @@ MODELS: Final[Mapping[str, RegisteredModel]] = {
             "logistic",
             "Logistic regression on the features",
             _schema({"classes": _CLASSES}),
+            ("features",),
             _parse_logistic,
         ),
         RegisteredModel(
@@ -160,6 +179,7 @@ MODELS: Final[Mapping[str, RegisteredModel]] = {
                 },
                 ("hidden",),
             ),
+            ("features",),
             _parse_mlp,
         ),
         RegisteredModel(
@@ -183,6 +203,7 @@ MODELS: Final[Mapping[str, RegisteredModel]] = {
                 },
                 ("image", "channels"),
             ),
+            ("features",),
             _parse_cnn,
         ),
         RegisteredModel(
@@ -207,6 +228,7 @@ MODELS: Final[Mapping[str, RegisteredModel]] = {
                 ),
                 "oneOf": [{"required": ["alphabet"]}, {"required": ["tokens"]}],
             },
+            ("text", "tokens"),
             _parse_transformer,
         ),
     )
@@ -252,4 +274,4 @@ def reads_language(document: object, pointer: str) -> bool:
     Raises:
         InvalidParameter: no model has this name.
     """
-    return registered(document, pointer).name == TransformerLm.name
+    return "features" not in registered(document, pointer).reads
