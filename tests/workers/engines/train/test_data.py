@@ -10,7 +10,8 @@ import pytest
 
 from app.domain.columns import Column
 from app.domain.datasets import Dataset, Source, dataset_from_json
-from workers.engines.api import ChosenBlocks, Input, RowsFile
+from tests.object_store import KEYS, REGION, object_store
+from workers.engines.api import ChosenBlocks, Input, RowsFile, StoredObject
 from workers.engines.train.data import Table, read_table
 
 PIXELS = Column("pixels", "float32", low=Decimal(0), high=Decimal(16), shape=(3,))
