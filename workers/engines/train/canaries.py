@@ -61,8 +61,10 @@ class _Beside(nn.Module):
     def forward(self, own: Tensor) -> Tensor:
         """(B, width), what each canary brings -> (B,)."""
         nothing = own.new_zeros(own.shape[0], 1)
-        parts = [(layer(nothing) * own).sum(dim=1) for layer in self.layers]
-        return torch.stack(parts).sum(dim=0)
+        total = self.layers[0](nothing)
+        for layer in self.layers[1:]:
+            total = total + layer(nothing)
+        return torch.linalg.vecdot(total, own)
 
 
 def _brought(model: nn.Module, own: Tensor) -> Tensor:
