@@ -1,0 +1,1 @@
+"""Real data, trained with and without privacy: `python -m examples.training digits`."""
