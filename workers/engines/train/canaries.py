@@ -61,10 +61,10 @@ class _Beside(nn.Module):
     def forward(self, own: Tensor) -> Tensor:
         """(B, width), what each canary brings -> (B,)."""
         nothing = own.new_zeros(own.shape[0], 1)
-        total = self.layers[0](nothing)
+        total: Tensor = self.layers[0](nothing)
         for layer in self.layers[1:]:
             total = total + layer(nothing)
-        return torch.linalg.vecdot(total, own)
+        return (total * own).sum(dim=1)
 
 
 def _brought(model: nn.Module, own: Tensor) -> Tensor:

@@ -4,7 +4,8 @@ Everything in it is public: parameters, charges, versions. No row count, draw si
 """
 
 import platform
-from importlib.metadata import version
+from hashlib import sha256
+from importlib.metadata import distribution, version
 from typing import Any
 
 from app.domain.datasets import Dataset
@@ -13,6 +14,7 @@ from app.domain.training.spec import DRAW_SAMPLER, NOISE_SAMPLER, TrainSpec
 from workers.engines.api import Input, ReservedPart
 from workers.engines.train.networks import ACTIVATIONS, INITIAL_WEIGHTS
 
+LIBRARIES = ("torch", "numpy", "duckdb", "safetensors")
 ASSUMPTIONS = (
     "assumes ideal Gaussian noise: the noise is drawn and added in floating point (R25)",
     "assumes that ChaCha20 and the operating system's generator are not told from random",
@@ -83,8 +85,9 @@ def model_card(
             "kernels": kernels,
             "libraries": {
                 "python": platform.python_version(),
-                **{name: version(name) for name in ("torch", "numpy", "duckdb", "safetensors")},
+                **{name: version(name) for name in LIBRARIES},
             },
+            "library_digests": {name: _digest(name) for name in LIBRARIES},
         },
         "limits": list(LIMITS),
         "intended_use": (
@@ -93,6 +96,12 @@ def model_card(
             "use."
         ),
     }
+
+
+def _digest(library: str) -> str:
+    """Of the list of a library's files with their hashes: where two are equal, so are the files."""
+    listed = distribution(library).read_text("RECORD") or ""
+    return f"sha256:{sha256(listed.encode()).hexdigest()}"
 
 
 def _data(spec: TrainSpec, private: Input) -> dict[str, Any]:

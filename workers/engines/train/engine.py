@@ -31,6 +31,7 @@ from workers.engines.files import check_input
 from workers.engines.rows import RowsUnreadable
 from workers.engines.train.audit import audit_report
 from workers.engines.train.card import model_card
+from workers.engines.train.card_text import card_markdown
 from workers.engines.train.data import Table, columns_of, read_records
 from workers.engines.train.networks import accuracy, build, losses_in, made_up, size, start
 from workers.engines.train.noise import Stream
@@ -39,6 +40,7 @@ from workers.engines.train.steps import NoisyGradients, clip_of
 
 WEIGHTS = "model.safetensors"
 CARD = "card.json"
+CARD_TEXT = "card.md"
 SPILL = "spill"
 
 
@@ -186,6 +188,7 @@ class TrainingPlan:
         (self.work.scratch / CARD).write_text(
             json.dumps(card, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
         )
+        (self.work.scratch / CARD_TEXT).write_text(card_markdown(card), encoding="utf-8")
         noise = self.spec.noise_multiplier
         return Outcome(
             result={
@@ -195,9 +198,9 @@ class TrainingPlan:
                 "noise_multiplier": None if noise is None else decimal_text(noise),
                 "test_accuracy": found,
                 "audit": audit,
-                "artifacts": [WEIGHTS, CARD],
+                "artifacts": [WEIGHTS, CARD, CARD_TEXT],
             },
-            artifacts=(WEIGHTS, CARD),
+            artifacts=(WEIGHTS, CARD, CARD_TEXT),
         )
 
 

@@ -164,7 +164,7 @@ def test_a_run_learns_the_digits_and_releases_its_weights_and_card(
 ) -> None:
     ledger = _Ledger()
     outcome = TrainingEngine().prepare(_work(files, tmp_path)).run(ledger)
-    assert outcome.artifacts == ("model.safetensors", "card.json")
+    assert outcome.artifacts == ("model.safetensors", "card.json", "card.md")
     assert outcome.result["steps_run"] == 60
     assert outcome.result["noise_multiplier"] == "1.5"
     # The level is far below what 60 noisy steps reach (0.92 and more) and far above chance.
@@ -180,6 +180,53 @@ def test_a_run_learns_the_digits_and_releases_its_weights_and_card(
     assert float((guesses == labels).mean()) == pytest.approx(
         outcome.result["test_accuracy"], abs=0.01
     )
+
+
+class _Plain(torch.nn.Module):
+    """The registry's cnn written by somebody who has its card and torch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = torch.nn.ModuleList(
+            [torch.nn.Conv2d(1, 4, 3, padding=1), torch.nn.Conv2d(4, 8, 3, padding=1)]
+        )
+        self.head = torch.nn.Linear(8 * 2 * 2, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = torch.nn.functional.avg_pool2d(torch.tanh(layer(x)), 2)
+        out: Tensor = self.head(x.flatten(1))
+        return out
+
+
+PLAIN: dict[str, tuple[dict[str, Any], torch.nn.Module]] = {
+    "logistic": ({"name": "logistic"}, torch.nn.Sequential(torch.nn.Linear(64, 10))),
+    "mlp": (
+        {"name": "mlp", "hidden": [24]},
+        torch.nn.Sequential(torch.nn.Linear(64, 24), torch.nn.Tanh(), torch.nn.Linear(24, 10)),
+    ),
+    "cnn": ({"name": "cnn", "image": [1, 8, 8], "channels": [4, 8]}, _Plain()),
+}
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_a_model_file_in_plain_torch_has_the_recorded_public_accuracy(
+    files: tuple[Path, Path], tmp_path: Path, name: str
+) -> None:
+    model, plain = PLAIN[name]
+    outcome = TrainingEngine().prepare(_work(files, tmp_path, model=model)).run(_Ledger())
+    weights = load_file(tmp_path / "model.safetensors")
+    assert len(weights) == len(list(plain.parameters()))
+    with torch.no_grad():
+        for key, parameter in plain.named_parameters():
+            stored = key if name == "cnn" else f"layers.{int(key[0]) // 2}{key[1:]}"
+            assert parameter.shape == weights[stored].shape
+            parameter.copy_(weights[stored])
+    images, labels = _digits(0, 360)
+    shape = (-1, 1, 8, 8) if name == "cnn" else (-1, 64)
+    guesses = plain(torch.tensor(images / 16).view(shape)).argmax(dim=1).numpy()
+    assert float((guesses == labels).mean()) == outcome.result["test_accuracy"]
+    assert outcome.result["test_accuracy"] > 0.2
 
 
 def test_the_digits_are_read_within_epsilon_8_of_an_empty_budget(
@@ -383,6 +430,23 @@ def test_the_card_names_charge_assumptions_and_none_of_the_words_of_l9(
     assert card["privacy"]["sensitivity_l2"] == "1"
     assert any("assumes ideal Gaussian noise" in line for line in card["privacy"]["assumptions"])
     assert card["training"]["normalise_by"] == 140
+    words = text.lower().replace("safetensors", "")
+    for word in ("compliant", "certified", "anonymous", "guaranteed", "safe"):
+        assert word not in words
+
+
+@pytest.mark.parametrize("audit", [{"canaries": 1000, "delta": "1e-5"}, None])
+def test_the_card_for_people_says_what_the_card_says(
+    files: tuple[Path, Path], tmp_path: Path, audit: Any
+) -> None:
+    TrainingEngine().prepare(_work(files, tmp_path, steps=2, audit=audit)).run(_Ledger())
+    card = json.loads((tmp_path / "card.json").read_text())
+    text = (tmp_path / "card.md").read_text()
+    for line in (*card["limits"], *card["privacy"]["assumptions"], card["intended_use"]):
+        assert line in text
+    assert card["audit"] is None or card["audit"]["verdict"] in text
+    assert json.dumps(card["privacy"]["parts"][0]["mechanism"]) in text
+    assert f"{card['evaluation']['test_accuracy']:.4f}" in text
     words = text.lower().replace("safetensors", "")
     for word in ("compliant", "certified", "anonymous", "guaranteed", "safe"):
         assert word not in words
