@@ -246,6 +246,21 @@ def sort_copy(context: typer.Context) -> None:
     raise typer.Exit(subprocess.call(sorter_command(context.args)))  # noqa: S603
 
 
+@app.command(
+    context_settings={
+        "allow_extra_args": True,
+        "ignore_unknown_options": True,
+        "help_option_names": [],
+    }
+)
+def check_models(context: typer.Context) -> None:
+    """Examine the models of installed packages, where torch is; exits 1 if one is refused."""
+    from app.programs import examiner_command
+
+    # a command line of our own, without a shell
+    raise typer.Exit(subprocess.call(examiner_command(context.args)))  # noqa: S603
+
+
 @app.command()
 def version() -> None:
     """The installed version."""

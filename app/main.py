@@ -33,6 +33,7 @@ from app.api.routes import (
 from app.db.migrate import is_at_head
 from app.db.session import assert_durable, make_engine, make_session_maker
 from app.services.checkpoints import Checkpoints
+from app.services.models import installed_models
 from app.services.relay import Relay
 from app.services.sweep import Sweeper
 from app.services.watch import Watch
@@ -154,6 +155,7 @@ def _start(app: FastAPI, settings: Settings, stack: ExitStack) -> None:
         journal,
         pending_most=settings.pending_approvals_most,
         batch_most=settings.admission_batch_most,
+        installed=installed_models(),
     )
     app.state.services = services
     if not is_at_head(engine):

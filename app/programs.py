@@ -24,6 +24,11 @@ def worker_child(settings: Settings) -> Child:
     return Child("worker", command, {**settings.to_environment(), "REMAP_SIGTERM": "SIGQUIT"})
 
 
+def examiner_command(arguments: Sequence[str]) -> list[str]:
+    """The program that examines installed models: it loads torch, which the service never does."""
+    return [sys.executable, "-m", "workers.examining", *arguments]
+
+
 def sorter_command(arguments: Sequence[str]) -> list[str]:
     """The program that writes sorted copies: only workers read private rows."""
     return [sys.executable, "-m", "workers.sorting", *arguments]

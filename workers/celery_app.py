@@ -11,7 +11,7 @@ from celery.signals import worker_ready
 
 from app.dispatch.broker import transport_options
 from app.settings import Settings
-from workers import stopping
+from workers import examining, stopping
 
 QUEUES = ("cpu", "gpu", "reports")
 
@@ -48,5 +48,10 @@ def _hear_stops(**_: object) -> None:
     stopping.ask_at_signals()
 
 
+def _examine_models(**_: object) -> None:
+    examining.examine_beside()
+
+
 worker_ready.connect(_hear_stops)
+worker_ready.connect(_examine_models)
 app = make_celery(Settings.from_environment(os.environ))

@@ -28,9 +28,11 @@ from app.domain.object_stores import object_address
 from app.domain.partitions import TimeBlocks, ranges_from_json
 from app.domain.queries.joins import named_datasets
 from app.domain.training import evaluation_dataset_id
+from app.domain.training.offer import Offer
 from app.services import policies, resume, settlement
 from app.services.connections import store_of
 from app.services.jobs import artifact_folder, artifacts_of
+from app.services.models import installed_models
 from app.services.settlement import Claim
 from app.services.signing import sync_folder
 from app.services.sources import resolve_source
@@ -74,7 +76,7 @@ def engine_of(kind: str) -> Engine:
     if kind == "train":
         from workers.engines.train.engine import TrainingEngine
 
-        return TrainingEngine()
+        return TrainingEngine(offer=Offer(installed_models().models))
     raise EngineRefused(f"no engine for {kind!r}")
 
 

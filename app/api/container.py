@@ -7,6 +7,7 @@ from typing import Annotated, Self
 from fastapi import Depends, Request
 
 from app.db.session import SessionMaker
+from app.domain.training.offer import Offer
 from app.services.admission import Admissions
 from app.services.approvals import Approvals
 from app.services.audit import AuditEvents
@@ -17,7 +18,7 @@ from app.services.datasets import Datasets
 from app.services.discrepancies import Discrepancies
 from app.services.export import Exports
 from app.services.jobs import Jobs
-from app.services.models import Models
+from app.services.models import Installed, Models
 from app.services.notifications import Notifications
 from app.services.opening import Openings
 from app.services.populations import Populations
@@ -62,18 +63,21 @@ class Services:
         *,
         pending_most: int,
         batch_most: int,
+        installed: Installed | None = None,
     ) -> Self:
         """All of them over one database; the writer is not started yet.
 
         journal: what outside starts are told to.
         pending_most: how many changes of one person may wait for a second one at once.
         batch_most: how many admissions one transaction decides.
+        installed: the models of packages, if any.
         """
+        installed = installed or Installed()
         writer = AdmissionWriter(make_session, batch_most=batch_most)
         return cls(
             make_session=make_session,
             writer=writer,
-            admissions=Admissions(make_session, writer),
+            admissions=Admissions(make_session, writer, offer=Offer(installed.models)),
             api_keys=ApiKeys(make_session),
             approvals=Approvals(make_session),
             audit_events=AuditEvents(make_session),
@@ -84,7 +88,7 @@ class Services:
             discrepancies=Discrepancies(make_session, pending_most),
             exports=Exports(make_session),
             jobs=Jobs(make_session, home),
-            models=Models(),
+            models=Models(make_session, installed),
             notifications=Notifications(make_session),
             openings=Openings(make_session, pending_most),
             populations=Populations(make_session),

@@ -67,6 +67,9 @@ PROBLEMS: dict[type[DomainError], Problem] = {
     errors.RefusedByName: Problem(
         422, "This form is refused by name", "{form} is refused; instead: {instead}"
     ),
+    errors.ModelNotAccepted: Problem(
+        409, "No worker has accepted this model", "{model} {module}: {problem}; {remedy}"
+    ),
     errors.BoundsRequired: Problem(422, "Public bounds are required", "{pointer}: {reason}"),
     errors.DeltaRequired: Problem(422, "A delta above 0 is required", "{pointer}: {reason}"),
     errors.TooManyGroups: Problem(

@@ -70,6 +70,21 @@ class RefusedByName(DomainError):
 
 
 @dataclass(eq=False)
+class ModelNotAccepted(DomainError):
+    """An installed model that no worker has accepted for training; nothing was reserved (R28).
+
+    module: the part of it that is refused; empty where the whole is, or none was examined.
+    """
+
+    code: ClassVar[str] = "model-not-accepted"
+
+    model: str
+    module: str
+    problem: str
+    remedy: str
+
+
+@dataclass(eq=False)
 class NotAuthenticated(DomainError):
     """No API key, or one that is unknown, expired or revoked; which of these is not said."""
 

@@ -23,6 +23,7 @@ from app.domain.errors import (
     ScopeClosed,
     refusal_document,
 )
+from app.domain.training.offer import OURS, Offer
 from app.services import (
     access,
     audit,
@@ -83,6 +84,7 @@ class Admissions:
     make_session: SessionMaker
     writer: AdmissionWriter
     look_ups: LookUps = field(default_factory=LookUps)
+    offer: Offer = OURS
 
     def quote(self, caller: Caller, request: QuoteRequest) -> dict[str, Any]:
         """Price a request and say what would be left; touches no row, takes no lock.
@@ -103,6 +105,7 @@ class Admissions:
                     kind=request.kind or "",
                     inputs=request.inputs,
                     spec=request.spec,
+                    offer=self.offer,
                 )
             may_reuse = asked.may_reuse(request.reuse)
             released = _released(session, caller, asked) if may_reuse else None
@@ -128,7 +131,12 @@ class Admissions:
 
         def look_up(session: Session) -> Unpriced:
             return look_up_job(
-                session, caller, kind=request.kind, inputs=request.inputs, spec=request.spec
+                session,
+                caller,
+                kind=request.kind,
+                inputs=request.inputs,
+                spec=request.spec,
+                offer=self.offer,
             )
 
         return self._admit(caller, keyed, look_up, job_place(caller, request), job=request)

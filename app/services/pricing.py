@@ -30,9 +30,12 @@ from app.domain.queries import QueryPlan, QuerySpec, parse_query, plan_query
 from app.domain.queries.joins import named_datasets
 from app.domain.releases import release_sha256
 from app.domain.training import TrainSpec, evaluation_dataset_id, parse_training
+from app.domain.training.installed import InstalledModel
+from app.domain.training.offer import OURS, Offer
 from app.services import access, plans
 from app.services.access import Caller
 from app.services.holdings import Holding
+from app.services.models import require_accepted
 from app.services.parts import parse_parts, slots_asked, slots_of
 from app.services.public_tables import look_up_public
 
@@ -267,9 +270,12 @@ class Unpriced:
     def is_lasting(self) -> bool:
         """Whether it comes out the same while nobody changes a right, a scope or a dataset.
 
-        A noise that is solved for a target depends on what the leaf holds as it is asked (R11).
+        A noise that is solved for a target depends on what the leaf holds as it is asked (R11); an
+        installed model on what a worker has last found of it.
         """
-        return self.training is None or self.training.target is None
+        if self.training is None:
+            return True
+        return self.training.target is None and not isinstance(self.training.model, InstalledModel)
 
     @property
     def release_sha256(self) -> str | None:
@@ -346,10 +352,14 @@ def look_up_job(
     kind: str,
     inputs: Sequence[InputRequest],
     spec: object,
+    offer: Offer = OURS,
 ) -> Unpriced:
     """Look up and parse a job of our own kinds.
 
+    offer: what a training job may ask of this installation.
+
     Raises:
+        ModelNotAccepted: an installed model that no worker has accepted.
         InvalidParameter: the spec is malformed, with a pointer into it.
     """
     if kind != "query" and len(inputs) != 1:
@@ -375,7 +385,8 @@ def look_up_job(
     if kind == "train":
         named = evaluation_dataset_id(spec)
         public = look_up_public(session, caller, () if named is None else (named,))
-        training = parse_training(spec, dataset, public.datasets)
+        training = parse_training(spec, dataset, public.datasets, offer=offer)
+        require_accepted(session, training.model)
         versions = public.versions
         return _unpriced(resolved, training=training, slots=slots, public_versions=versions)
     raise InvalidParameter("/kind", "A job is a query, a profile or a train.")

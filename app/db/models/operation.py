@@ -112,3 +112,17 @@ class Leadership(Base):
     name: Mapped[str] = mapped_column(String(40), primary_key=True)
     holder: Mapped[str] = mapped_column(String(100))
     lease_until: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class ModelExamination(Base):
+    """What a worker has found of an installed model, by the digest of what was installed."""
+
+    __tablename__ = "model_examinations"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    name: Mapped[str] = mapped_column(String(40))
+    accepted: Mapped[bool]
+    module: Mapped[str] = mapped_column(String(200))
+    problem: Mapped[str] = mapped_column(String(500))
+    remedy: Mapped[str] = mapped_column(String(500))
+    examined_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -19,7 +19,9 @@ RESERVED: Final = 2
 class ModelSpec(Protocol):
     """A model with every option stated. inputs: how many numbers a record feeds to it."""
 
-    name: ClassVar[str]
+    @property
+    def name(self) -> str:
+        """By which a spec names it."""
 
     @property
     def reads(self) -> Reads:

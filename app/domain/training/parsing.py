@@ -14,7 +14,8 @@ from app.domain.documents import read_choice, read_integer, read_object, read_te
 from app.domain.errors import InvalidParameter, MechanismNotPriced, RefusedByName
 from app.domain.training.inputs import parse_features, parse_label, parse_language
 from app.domain.training.models import ModelSpec, TransformerLm
-from app.domain.training.registry import parse_model, reads_language
+from app.domain.training.offer import OURS, Offer
+from app.domain.training.registry import parse_model, registered
 from app.domain.training.spec import (
     CROSS_ENTROPY,
     NEXT_TOKEN,
@@ -74,7 +75,12 @@ def evaluation_dataset_id(document: object) -> str | None:
 
 
 def parse_training(
-    document: object, dataset: Dataset, public: Mapping[str, Dataset], pointer: str = "/spec"
+    document: object,
+    dataset: Dataset,
+    public: Mapping[str, Dataset],
+    pointer: str = "/spec",
+    *,
+    offer: Offer = OURS,
 ) -> TrainSpec:
     """Validate a training spec against a dataset's public schema.
 
@@ -83,6 +89,7 @@ def parse_training(
         dataset: the private dataset that the job is charged for.
         public: public datasets that the caller may read, by id; for `evaluation`.
         pointer: where the spec lies in the request.
+        offer: what this installation can train.
 
     Raises:
         InvalidParameter: a value is malformed, unknown or out of range.
@@ -110,7 +117,7 @@ def parse_training(
     read_choice(fields["algorithm"], f"{pointer}/algorithm", ("dp_sgd",))
     _read_device(fields.get("device", "cpu"), f"{pointer}/device")
     _require_priced_unit(dataset)
-    model, features, label = _parse_learning(fields, dataset, pointer)
+    model, features, label = _parse_learning(fields, dataset, offer, pointer)
     at = f"{pointer}/sampling"
     sampling = read_object(fields["sampling"], at, required=("kind", "rate"))
     read_choice(sampling["kind"], f"{at}/kind", ("poisson",))
@@ -163,11 +170,11 @@ def parse_training(
 
 
 def _parse_learning(
-    fields: Mapping[str, Any], dataset: Dataset, pointer: str
+    fields: Mapping[str, Any], dataset: Dataset, offer: Offer, pointer: str
 ) -> tuple[ModelSpec, tuple[Column, ...], Column | None]:
     """The model, the columns it reads, and its label: what is learnt from what."""
     at = f"{pointer}/model"
-    if reads_language(fields["model"], at):
+    if "features" not in registered(fields["model"], at, offer.models).reads:
         if "label" in fields:
             raise InvalidParameter(f"{pointer}/label", "a language model predicts what comes next")
         read_choice(fields["loss"], f"{pointer}/loss", (NEXT_TOKEN,))
@@ -185,6 +192,7 @@ def _parse_learning(
         at,
         classes=len(label.domain or ()),
         inputs=features_width(features),
+        models=offer.models,
     )
     return model, features, label
 

@@ -71,7 +71,12 @@ def _schema(properties: dict[str, Any], required: tuple[str, ...] = ()) -> dict[
     }
 
 
-def _read_classes(fields: Mapping[str, Any], pointer: str, classes: int) -> int:
+def read_classes(fields: Mapping[str, Any], pointer: str, classes: int) -> int:
+    """The classes of a model: those of its label, whether it says so or not.
+
+    Raises:
+        InvalidParameter: it says others.
+    """
     at = f"{pointer}/classes"
     if "classes" in fields and read_integer(fields["classes"], at, low=2, high=CLASSES_MOST) != (
         classes
@@ -91,7 +96,7 @@ def _read_widths(document: object, pointer: str, *, most: int, widest: int) -> t
 def _parse_logistic(document: object, pointer: str, classes: int, inputs: int) -> Logistic:
     del inputs
     fields = read_object(document, pointer, required=("name",), optional=("classes",))
-    return Logistic(_read_classes(fields, pointer, classes))
+    return Logistic(read_classes(fields, pointer, classes))
 
 
 def _parse_mlp(document: object, pointer: str, classes: int, inputs: int) -> Mlp:
@@ -99,7 +104,7 @@ def _parse_mlp(document: object, pointer: str, classes: int, inputs: int) -> Mlp
     fields = read_object(document, pointer, required=("name", "hidden"), optional=("classes",))
     at = f"{pointer}/hidden"
     hidden = _read_widths(fields["hidden"], at, most=LAYERS_MOST, widest=WIDTH_MOST)
-    return Mlp(hidden, _read_classes(fields, pointer, classes))
+    return Mlp(hidden, read_classes(fields, pointer, classes))
 
 
 def _parse_cnn(document: object, pointer: str, classes: int, inputs: int) -> Cnn:
@@ -114,7 +119,7 @@ def _parse_cnn(document: object, pointer: str, classes: int, inputs: int) -> Cnn
         raise InvalidParameter(at, f"a record has {inputs} numbers, and this picture has others")
     at = f"{pointer}/channels"
     channels = _read_widths(fields["channels"], at, most=LAYERS_MOST, widest=1_024)
-    model = Cnn((image[0], image[1], image[2]), channels, _read_classes(fields, pointer, classes))
+    model = Cnn((image[0], image[1], image[2]), channels, read_classes(fields, pointer, classes))
     if min(model.sides()[-1]) < 1:
         raise InvalidParameter(at, "each convolution halves the picture, and nothing is left of it")
     return model
@@ -235,7 +240,14 @@ MODELS: Final[Mapping[str, RegisteredModel]] = {
 }
 
 
-def parse_model(document: object, pointer: str, *, classes: int, inputs: int) -> ModelSpec:
+def parse_model(
+    document: object,
+    pointer: str,
+    *,
+    classes: int,
+    inputs: int,
+    models: Mapping[str, RegisteredModel] = MODELS,
+) -> ModelSpec:
     """Validate the model of a spec.
 
     Args:
@@ -243,17 +255,20 @@ def parse_model(document: object, pointer: str, *, classes: int, inputs: int) ->
         pointer: where it lies in the request.
         classes: how many values the label's domain has; 0 without a label.
         inputs: how many numbers a record feeds to it; 0 where it reads texts.
+        models: the registry.
 
     Raises:
         InvalidParameter: unknown, wrongly put, or larger than a worker can hold.
     """
-    model = registered(document, pointer).parse(document, pointer, classes, inputs)
+    model = registered(document, pointer, models).parse(document, pointer, classes, inputs)
     if model.parameters(inputs) > PARAMETERS_MOST:
         raise InvalidParameter(pointer, f"a model has at most {PARAMETERS_MOST} parameters")
     return model
 
 
-def registered(document: object, pointer: str) -> RegisteredModel:
+def registered(
+    document: object, pointer: str, models: Mapping[str, RegisteredModel] = MODELS
+) -> RegisteredModel:
     """The registered model that a document names.
 
     Raises:
@@ -262,16 +277,7 @@ def registered(document: object, pointer: str) -> RegisteredModel:
     if not isinstance(document, Mapping):
         raise InvalidParameter(pointer, "an object is expected")
     name = document.get("name")
-    found = MODELS.get(name) if isinstance(name, str) else None
+    found = models.get(name) if isinstance(name, str) else None
     if found is None:
-        raise InvalidParameter(f"{pointer}/name", f"one of {', '.join(MODELS)} is expected")
+        raise InvalidParameter(f"{pointer}/name", f"one of {', '.join(models)} is expected")
     return found
-
-
-def reads_language(document: object, pointer: str) -> bool:
-    """Whether the model that a document names learns from texts or tokens, without a label.
-
-    Raises:
-        InvalidParameter: no model has this name.
-    """
-    return "features" not in registered(document, pointer).reads

@@ -56,7 +56,7 @@ def model_card(
         "kind": "model-card",
         "model": {
             **stored["model"],
-            "activation": ACTIVATIONS[spec.model.name],
+            "activation": ACTIVATIONS.get(spec.model.name),
             "initial_weights": INITIAL_WEIGHTS,
             "weights": "model.safetensors",
         },

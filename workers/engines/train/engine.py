@@ -13,10 +13,11 @@ from app.domain.datasets import Dataset
 from app.domain.decimals import decimal_text
 from app.domain.errors import DomainError
 from app.domain.training import parse_training
+from app.domain.training.offer import OURS, Offer
 from app.domain.training.spec import TrainSpec, features_width
 from kernels.noise.in_place import best as best_noise
 from kernels.noise.source import NoiseSource
-from kernels.private.model import PrivateModel, privatize
+from kernels.private.model import PrivateModel
 from kernels.private.spec import ModelRefused
 from workers.engines.api import (
     EngineRefused,
@@ -33,7 +34,8 @@ from workers.engines.train.audit import audit_report
 from workers.engines.train.card import model_card
 from workers.engines.train.card_text import card_markdown
 from workers.engines.train.data import Table, columns_of, read_records
-from workers.engines.train.networks import accuracy, build, losses_in, made_up, size, start
+from workers.engines.train.examination import examined
+from workers.engines.train.networks import accuracy, size, start
 from workers.engines.train.noise import Stream
 from workers.engines.train.optimizers import make_optimizer, set_rate
 from workers.engines.train.steps import NoisyGradients, clip_of
@@ -46,9 +48,14 @@ SPILL = "spill"
 
 @dataclass(frozen=True, slots=True)
 class TrainingEngine:
-    """Runs `train` jobs. make_noise: a fresh source, with a key of its own, for each run."""
+    """Runs `train` jobs.
+
+    make_noise: a fresh source, with a key of its own, for each run.
+    offer: what may be trained here.
+    """
 
     make_noise: Callable[[], NoiseSource] = field(default=NoiseSource)
+    offer: Offer = OURS
 
     def prepare(self, work: Work) -> "TrainingPlan":
         """Check the job and read the public evaluation set; no private row is read.
@@ -61,7 +68,7 @@ class TrainingEngine:
         private = work.inputs[0]
         public = {id_: input_.dataset for id_, input_ in work.public.items()}
         try:
-            spec = parse_training(work.spec, private.dataset, public)
+            spec = parse_training(work.spec, private.dataset, public, offer=self.offer)
             asked = spec.parts()
         except DomainError as refusal:
             raise EngineRefused(f"the stored spec is not valid: {refusal}") from refusal
@@ -205,21 +212,17 @@ class TrainingPlan:
 
 
 def _examined(spec: TrainSpec, dataset: Dataset) -> PrivateModel:
-    """The model of a spec, taken over to be clipped, after a pass over made-up records.
+    """The model of a spec, examined on made-up records.
 
     Raises:
         EngineRefused: it cannot be trained privately; names the module and the remedy.
     """
     features, label = columns_of(spec, dataset)
     inputs = 0 if label is None else features_width(features)
-    records, labels = made_up(spec.model, inputs)
     try:
-        private = privatize(build(spec.model, inputs), clip_of(spec), (records,))
+        return examined(spec.model, inputs, clip_of(spec), spec.precision)
     except ModelRefused as refusal:
         raise EngineRefused(str(refusal)) from refusal
-    private.sum_gradients(losses_in(spec.precision), records, labels)
-    private.model.zero_grad(set_to_none=True)
-    return private
 
 
 def _state(model: nn.Module) -> dict[str, torch.Tensor]:

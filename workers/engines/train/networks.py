@@ -148,14 +148,15 @@ def start(model: nn.Module, normals: Tensor) -> None:
     last layer is 0, so that it begins from equal odds.
 
     Args:
-        model: of `build`.
-        normals: (P,) standard normals of the run's own, one a weight (L7).
+        model: what is frozen in it stays as it was built.
+        normals: (P,) standard normals of the run's own, one a trained weight (L7).
     """
-    last = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    last = linear[-1] if linear else None
     first, done = 0, set[int]()
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
-            if id(parameter) in done:
+            if id(parameter) in done or not parameter.requires_grad:
                 continue
             done.add(id(parameter))
             own = normals[first : first + parameter.numel()].view_as(parameter)
@@ -171,8 +172,8 @@ def start(model: nn.Module, normals: Tensor) -> None:
 
 
 def size(model: nn.Module) -> int:
-    """How many weights a model has; shared ones count once."""
-    return sum(parameter.numel() for parameter in model.parameters())
+    """How many weights are trained; shared ones count once."""
+    return sum(each.numel() for each in model.parameters() if each.requires_grad)
 
 
 def losses(model: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:

@@ -1,0 +1,25 @@
+"""What one installation can train: which models, on which devices."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from app.domain.training.registry import MODELS, RegisteredModel
+
+Device = Literal["cpu", "gpu"]
+DEVICES: Final[tuple[Device, ...]] = ("cpu", "gpu")
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a spec may ask of this installation.
+
+    models: by name; ours, and those that an administrator installed.
+    devices: for which a worker is configured.
+    """
+
+    models: Mapping[str, RegisteredModel] = field(default_factory=lambda: MODELS)
+    devices: frozenset[Device] = frozenset({"cpu"})
+
+
+OURS: Final = Offer()

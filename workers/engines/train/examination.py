@@ -1,0 +1,105 @@
+"""A model is built and examined on made-up records before a job may train it (R28).
+
+Nothing private is read here. What is found is evidence, not a proof.
+"""
+
+import importlib
+
+import torch
+from torch import Tensor, nn
+
+from app.domain.training.installed import InstalledModel
+from app.domain.training.models import ModelSpec
+from app.domain.training.spec import Precision
+from kernels.private.check import trainable_modules
+from kernels.private.model import PrivateModel, privatize
+from kernels.private.spec import ClipSpec, ModelRefused
+from workers.engines.train.networks import build, losses_in, made_up, size
+
+_TOLERANCE = 1e-5
+
+
+def examined(
+    spec: ModelSpec, inputs: int, clip: ClipSpec, precision: Precision = "float32"
+) -> PrivateModel:
+    """The model of a spec, taken over to be clipped, after passes over made-up records.
+
+    Raises:
+        ModelRefused: it cannot be trained privately; names the module and the remedy.
+    """
+    records, labels = made_up(spec, inputs)
+    if not isinstance(spec, InstalledModel):
+        private = privatize(build(spec, inputs), clip, (records,))
+        private.sum_gradients(losses_in(precision), records, labels)
+        private.model.zero_grad(set_to_none=True)
+        return private
+    model = build_installed(spec, inputs)
+    try:
+        trainable_modules(model)  # what is wrong whatever it computes is said first
+        _require_shape(model, spec, records)
+        _require_no_memory(model, records)
+        private = privatize(model, clip, (records,))
+        private.sum_gradients(losses_in(precision), records, labels)
+    except ModelRefused:
+        raise
+    except Exception as failed:
+        raise ModelRefused(
+            "", f"a pass over made-up records failed: {type(failed).__name__}", "mend its forward"
+        ) from failed
+    private.model.zero_grad(set_to_none=True)
+    return private
+
+
+def build_installed(spec: InstalledModel, inputs: int) -> nn.Module:
+    """Import the builder of an installed model and let it build.
+
+    Raises:
+        ModelRefused: there is none, it fails, or what it builds is not as it was described.
+    """
+    place, _, name = spec.builder.partition(":")
+    try:
+        model = getattr(importlib.import_module(place), name)(
+            dict(spec.options), inputs, spec.classes
+        )
+    except Exception as failed:
+        raise ModelRefused(
+            "", f"its builder failed: {type(failed).__name__}", "mend the builder that it names"
+        ) from failed
+    if not isinstance(model, nn.Module):
+        raise ModelRefused("", "its builder gives no nn.Module", "return the module")
+    found, said = size(model), spec.parameters(inputs)
+    if found != said:
+        raise ModelRefused(
+            "", f"its description says {said} trained parameters", f"it has {found}: say so"
+        )
+    return model
+
+
+def _require_shape(model: nn.Module, spec: InstalledModel, records: Tensor) -> None:
+    with torch.no_grad():
+        scores = model(records)
+    wanted = (records.shape[0], spec.classes)
+    if not isinstance(scores, Tensor) or tuple(scores.shape) != wanted:
+        raise ModelRefused("", "it does not give one score a class", "return (B, classes)")
+
+
+@torch.no_grad()
+def _require_no_memory(model: nn.Module, records: Tensor) -> None:
+    """What it computes of a row is the same whatever rows it has seen before.
+
+    A mean that it keeps would carry one record's numbers, without noise, into the gradients of
+    others, past every clip.
+    """
+    kept = {name: value.clone() for name, value in model.named_buffers()}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        before = model(records)
+        for _ in range(3):
+            model(records * -3.0 + 7.0)
+        torch.manual_seed(0)
+        after = model(records)
+    for name, value in model.named_buffers():
+        if name not in kept or not torch.equal(kept[name], value):
+            raise ModelRefused(name, "it keeps something of the rows", "keep no state in forward")
+    if not torch.allclose(before, after, rtol=_TOLERANCE, atol=_TOLERANCE):
+        raise ModelRefused("", "it remembers rows of earlier passes", "keep no state in forward")
