@@ -17,7 +17,7 @@ import redis
 from app.db.migrate import upgrade
 from app.db.session import make_engine, make_session_maker
 from app.dispatch import broker
-from app.programs import api_child, worker_child
+from app.programs import api_child, gpu_worker_child, worker_child
 from app.services import signing
 from app.services.principals import bootstrap_admin
 from app.services.signing import KeyRefused
@@ -78,6 +78,8 @@ def running(settings: Settings) -> Iterator[House]:
         upgrade(settings.database_url)
         public_key = first_signing_key(settings.key_file)
         tree.start(worker_child(settings))
+        for device in range(settings.gpu_workers):
+            tree.start(gpu_worker_child(settings, device))
         tree.start(api_child(settings))
         url = f"http://{bracketed(settings.host)}:{settings.port}"
         tree.wait_until(lambda: answers(f"{url}/healthz"), "the API", within_s=READY_WITHIN_S)

@@ -156,6 +156,7 @@ def _start(app: FastAPI, settings: Settings, stack: ExitStack) -> None:
         pending_most=settings.pending_approvals_most,
         batch_most=settings.admission_batch_most,
         installed=installed_models(),
+        has_gpu=settings.gpu_workers > 0,
     )
     app.state.services = services
     if not is_at_head(engine):

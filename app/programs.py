@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 
+from app.domain.tasks import GPU_QUEUE
 from app.settings import Settings
 from app.supervision import Child
 
@@ -22,6 +23,15 @@ def worker_child(settings: Settings) -> Child:
     command += ["--without-gossip", "--without-mingle", "--loglevel", settings.log_level]
     # SIGTERM gives a running job a moment and then hands it back, instead of waiting for its end.
     return Child("worker", command, {**settings.to_environment(), "REMAP_SIGTERM": "SIGQUIT"})
+
+
+def gpu_worker_child(settings: Settings, device: int) -> Child:
+    """A worker for one GPU: one process, which no fork divides (CUDA does not survive one)."""
+    command = [sys.executable, "-m", "celery", "-A", "workers.celery_app", "worker"]
+    command += ["--pool", "solo", "--queues", GPU_QUEUE, "--hostname", f"gpu{device}@%h"]
+    command += ["--without-gossip", "--without-mingle", "--loglevel", settings.log_level]
+    environment = {**settings.to_environment(), "CUDA_VISIBLE_DEVICES": str(device)}
+    return Child(f"gpu-worker-{device}", command, {**environment, "REMAP_SIGTERM": "SIGQUIT"})
 
 
 def examiner_command(arguments: Sequence[str]) -> list[str]:

@@ -36,6 +36,8 @@ class Settings:
     witness_days: for how long journals and checkpoint files are kept; longer than any backup.
     embedded: whether the API process also runs the relay and the sweeper.
     admission_batch_most: how many admissions one transaction decides; 0 locks rows a request.
+    gpu_workers: how many workers with a GPU serve this house, one a device; 0 refuses jobs that
+        ask for one. `up` starts as many, each with the device of its number.
     pending_approvals_most: how many changes of one person may wait for a second one at once.
     """
 
@@ -51,6 +53,7 @@ class Settings:
     embedded: bool = False
     job_lease_s: int = 30
     admission_batch_most: int = 256
+    gpu_workers: int = 0
     pending_approvals_most: int = 50
     log_level: str = "INFO"
 
@@ -70,6 +73,8 @@ class Settings:
             raise SettingRefused("EPSILON_JOB_LEASE_S must lie between 3 and 3600 seconds")
         if not 0 <= self.admission_batch_most <= 1024:
             raise SettingRefused("EPSILON_ADMISSION_BATCH_MOST must lie between 0 and 1024")
+        if not 0 <= self.gpu_workers <= 64:
+            raise SettingRefused("EPSILON_GPU_WORKERS must lie between 0 and 64")
         if not 1 <= self.pending_approvals_most <= 10_000:
             raise SettingRefused("EPSILON_PENDING_APPROVALS_MOST must lie between 1 and 10000")
         if not 1 <= self.checkpoint_s <= 86400:

@@ -40,6 +40,7 @@ def test_an_empty_value_leaves_the_default() -> None:
         ("EPSILON_PORT", "8e3"),
         ("EPSILON_JOB_LEASE_S", "0"),
         ("EPSILON_JOB_LEASE_S", "٣٠"),
+        ("EPSILON_GPU_WORKERS", "65"),
         ("EPSILON_PENDING_APPROVALS_MOST", "0"),
         ("EPSILON_EMBEDDED", "yes please"),
         ("EPSILON_LOG_LEVEL", "LOUD"),

@@ -76,7 +76,7 @@ def engine_of(kind: str) -> Engine:
     if kind == "train":
         from workers.engines.train.engine import TrainingEngine
 
-        return TrainingEngine(offer=Offer(installed_models().models))
+        return TrainingEngine(offer=Offer(installed_models().models, frozenset({"cpu", "gpu"})))
     raise EngineRefused(f"no engine for {kind!r}")
 
 

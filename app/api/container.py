@@ -64,6 +64,7 @@ class Services:
         pending_most: int,
         batch_most: int,
         installed: Installed | None = None,
+        has_gpu: bool = False,
     ) -> Self:
         """All of them over one database; the writer is not started yet.
 
@@ -71,13 +72,15 @@ class Services:
         pending_most: how many changes of one person may wait for a second one at once.
         batch_most: how many admissions one transaction decides.
         installed: the models of packages, if any.
+        has_gpu: whether a worker with a GPU is configured.
         """
         installed = installed or Installed()
+        offer = Offer(installed.models, frozenset({"cpu", "gpu"} if has_gpu else {"cpu"}))
         writer = AdmissionWriter(make_session, batch_most=batch_most)
         return cls(
             make_session=make_session,
             writer=writer,
-            admissions=Admissions(make_session, writer, offer=Offer(installed.models)),
+            admissions=Admissions(make_session, writer, offer=offer),
             api_keys=ApiKeys(make_session),
             approvals=Approvals(make_session),
             audit_events=AuditEvents(make_session),

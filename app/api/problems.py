@@ -70,6 +70,11 @@ PROBLEMS: dict[type[DomainError], Problem] = {
     errors.ModelNotAccepted: Problem(
         409, "No worker has accepted this model", "{model} {module}: {problem}; {remedy}"
     ),
+    errors.DeviceUnavailable: Problem(
+        409,
+        "No worker has this device",
+        "No worker with a {device} is configured: leave the device out, or ask the administrator.",
+    ),
     errors.BoundsRequired: Problem(422, "Public bounds are required", "{pointer}: {reason}"),
     errors.DeltaRequired: Problem(422, "A delta above 0 is required", "{pointer}: {reason}"),
     errors.TooManyGroups: Problem(

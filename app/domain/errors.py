@@ -85,6 +85,19 @@ class ModelNotAccepted(DomainError):
 
 
 @dataclass(eq=False)
+class DeviceUnavailable(DomainError):
+    """No worker with this device is configured; nothing was reserved.
+
+    available: the devices that a spec may name here.
+    """
+
+    code: ClassVar[str] = "device-unavailable"
+
+    device: str
+    available: list[str]
+
+
+@dataclass(eq=False)
 class NotAuthenticated(DomainError):
     """No API key, or one that is unknown, expired or revoked; which of these is not said."""
 

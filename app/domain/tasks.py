@@ -1,6 +1,15 @@
 """Task names. A name flows down to the broker; code does not (DESIGN section 6)."""
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 RUN_JOB: Final = "jobs.run"
 COMPOSE_PLAN: Final = "plans.compose"
+
+CPU_QUEUE: Final = "cpu"
+GPU_QUEUE: Final = "gpu"
+
+
+def queue_of(spec: Mapping[str, Any]) -> str:
+    """The queue of a job: that of the device that its spec asks for."""
+    return GPU_QUEUE if spec.get("device") == "gpu" else CPU_QUEUE

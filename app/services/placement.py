@@ -93,7 +93,7 @@ def job_place(caller: Caller, request: JobRequest) -> Place:
         admitted.hold(reservation, job)
         wake_up = {
             "task": tasks.RUN_JOB,
-            "queue": "cpu",
+            "queue": tasks.queue_of(priced.spec),
             "job_id": job.id,
             "created_at": now,
             "due_at": now,

@@ -103,7 +103,13 @@ def queue(session: Session, job: Job, *, now: datetime) -> None:
 def wake(session: Session, job: Job, *, now: datetime) -> None:
     """Tell the workers once more that a job is queued."""
     session.add(
-        OutboxMessage(task=tasks.RUN_JOB, queue="cpu", job_id=job.id, created_at=now, due_at=now)
+        OutboxMessage(
+            task=tasks.RUN_JOB,
+            queue=tasks.queue_of(job.spec),
+            job_id=job.id,
+            created_at=now,
+            due_at=now,
+        )
     )
 
 

@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 
 from app.domain.training.registry import MODELS, RegisteredModel
-
-Device = Literal["cpu", "gpu"]
-DEVICES: Final[tuple[Device, ...]] = ("cpu", "gpu")
+from app.domain.training.spec import Device
 
 
 @dataclass(frozen=True, slots=True)

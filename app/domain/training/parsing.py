@@ -11,7 +11,12 @@ from typing import Any, Final, Literal, cast, get_args
 from app.domain.columns import Column
 from app.domain.datasets import Dataset
 from app.domain.documents import read_choice, read_integer, read_object, read_text, under
-from app.domain.errors import InvalidParameter, MechanismNotPriced, RefusedByName
+from app.domain.errors import (
+    DeviceUnavailable,
+    InvalidParameter,
+    MechanismNotPriced,
+    RefusedByName,
+)
 from app.domain.training.inputs import parse_features, parse_label, parse_language
 from app.domain.training.models import ModelSpec, TransformerLm
 from app.domain.training.offer import OURS, Offer
@@ -22,6 +27,7 @@ from app.domain.training.spec import (
     NOISE_RANGE,
     AuditSpec,
     ClipMode,
+    Device,
     EvaluationSpec,
     NoiseTarget,
     OptimizerName,
@@ -93,6 +99,7 @@ def parse_training(
 
     Raises:
         InvalidParameter: a value is malformed, unknown or out of range.
+        DeviceUnavailable: no worker with the device is configured.
         MechanismNotPriced: the dataset's unit or relation has no proven price for DP-SGD (R7).
         RefusedByName: a form that looks private and is not (R28).
     """
@@ -115,7 +122,7 @@ def parse_training(
             raise InvalidParameter(under(pointer, key), f"{reason}; leave the key out")
     read_integer(fields["v"], f"{pointer}/v", low=1, high=1)
     read_choice(fields["algorithm"], f"{pointer}/algorithm", ("dp_sgd",))
-    _read_device(fields.get("device", "cpu"), f"{pointer}/device")
+    device = _read_device(fields.get("device", "cpu"), offer, f"{pointer}/device")
     _require_priced_unit(dataset)
     model, features, label = _parse_learning(fields, dataset, offer, pointer)
     at = f"{pointer}/sampling"
@@ -144,6 +151,7 @@ def parse_training(
                 fields.get("precision", "float32"), f"{pointer}/precision", get_args(Precision)
             ),
         ),
+        device=device,
         optimizer=_parse_optimizer(fields["optimizer"], f"{pointer}/optimizer", steps),
         physical_batch_max=read_integer(
             fields.get("physical_batch_max", PHYSICAL_BATCH_DEFAULT),
@@ -197,14 +205,17 @@ def _parse_learning(
     return model, features, label
 
 
-def _read_device(document: object, pointer: str) -> None:
-    """A device that runs here.
+def _read_device(document: object, offer: Offer, pointer: str) -> Device:
+    """A device for which this installation has a worker.
 
     Raises:
-        InvalidParameter: not one that this installation has.
+        InvalidParameter: no device has this name.
+        DeviceUnavailable: no worker with it is configured.
     """
-    if read_choice(document, pointer, ("cpu", "gpu")) == "gpu":
-        raise InvalidParameter(pointer, "no worker with a GPU serves this installation")
+    device = cast(Device, read_choice(document, pointer, get_args(Device)))
+    if device not in offer.devices:
+        raise DeviceUnavailable(device, sorted(offer.devices))
+    return device
 
 
 def _require_bounded_work(

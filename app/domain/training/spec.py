@@ -24,6 +24,8 @@ ScheduleName = Literal["constant", "cosine", "linear"]
 # flat: all parameters together; per_layer: each layer by itself, at C / sqrt(layers); stream: flat
 # with few records at a time, for small memory.
 ClipMode = Literal["flat", "per_layer", "stream"]
+# Which kind of worker runs it.
+Device = Literal["cpu", "gpu"]
 # What the layers multiply in; sums, norms and noise are float32 or more whatever it is.
 Precision = Literal["float32", "bfloat16"]
 
@@ -125,6 +127,7 @@ class TrainSpec:
     audit: AuditSpec | None = None
     clip_mode: ClipMode = "flat"
     precision: Precision = "float32"
+    device: Device = "cpu"
 
     def with_noise(self, noise_multiplier: str) -> "TrainSpec":
         """The spec that a job stores: this one with its noise fixed and its target resolved."""
@@ -168,7 +171,7 @@ class TrainSpec:
             "physical_batch_max": self.physical_batch_max,
             "chunk_steps": self.chunk_steps,
             "precision": self.precision,
-            "device": "cpu",
+            "device": self.device,
             "audit": None,
         }
         if self.label is not None:

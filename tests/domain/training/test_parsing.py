@@ -10,8 +10,14 @@ import pytest
 
 from app.domain.columns import Column
 from app.domain.datasets import Dataset, Relation, Source, UnitOfPrivacy
-from app.domain.errors import InvalidParameter, MechanismNotPriced, RefusedByName
+from app.domain.errors import (
+    DeviceUnavailable,
+    InvalidParameter,
+    MechanismNotPriced,
+    RefusedByName,
+)
 from app.domain.mechanisms.parsing import Gaussian, PoissonSampled, parse_mechanism
+from app.domain.training.offer import Offer
 from app.domain.training.parsing import (
     BATCH_NUMBERS_MOST,
     PHYSICAL_BATCH_DEFAULT,
@@ -276,7 +282,7 @@ def _edit(path: str, value: object) -> Callable[[dict[str, Any]], None]:
         ("/spec/optimizer/momentum", 1),
         ("/spec/physical_batch_max", 0),
         ("/spec/chunk_steps", 0),
-        ("/spec/device", "gpu"),
+        ("/spec/device", "tpu"),
         ("/spec/checkpoint_every_steps", 50),
         ("/spec/audit/canaries", 999),
         ("/spec/audit/canaries", True),
@@ -389,6 +395,16 @@ def test_poisson_sampling_under_replacement_is_refused() -> None:
 
 def test_zero_out_takes_the_same_spec() -> None:
     assert _parse(SPEC, _dataset(relation="zero_out")).parts() == _parse(SPEC).parts()
+
+
+def test_a_device_without_a_worker_is_refused_with_those_that_have_one() -> None:
+    with pytest.raises(DeviceUnavailable) as refusal:
+        _parse(_spec(device="gpu"))
+    assert refusal.value.available == ["cpu"]
+    offer = Offer(devices=frozenset({"cpu", "gpu"}))
+    spec = parse_training(_spec(device="gpu"), _dataset(), PUBLIC, offer=offer)
+    assert spec.to_json()["device"] == "gpu"
+    assert spec.parts() == _parse(SPEC).parts()
 
 
 def test_training_on_a_public_set_is_no_charged_job() -> None:

@@ -75,6 +75,9 @@ class TrainingEngine:
         reserved = [(part.mechanism, part.max_units) for part in work.parts]
         if reserved != [(part.mechanism, part.max_units) for part in asked]:
             raise EngineRefused("the reservation does not cover what this spec runs")
+        if spec.device == "gpu":
+            # the layers' forms for it stand in kernels.layers and no device has run them
+            raise EngineRefused("this worker cannot train on a GPU")
         if not private.has_file():
             raise EngineRefused("the dataset version has no file")
         check_input(private)
