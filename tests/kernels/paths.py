@@ -9,9 +9,9 @@ OWN_PRODUCTS = "own-products"
 
 
 def paths() -> list[str]:
-    """Pure PyTorch, each compiled form, and the narrowest of them without the process's BLAS.
+    """Pure PyTorch, each compiled form, and the plain one without the process's BLAS.
 
-    The forms of wide registers never ask the BLAS.
+    The other forms never ask the BLAS.
     """
     loaded = library()
     if loaded is None:
@@ -28,8 +28,7 @@ def taking(path: str) -> Iterator[None]:
         return
     loaded = library()
     assert loaded is not None
-    narrow = next(form for form in ("avx2", "plain") if form in loaded.forms)
-    with forced(narrow):
+    with forced("plain"):
         loaded.use_blas(on=False)
         try:
             yield

@@ -10,21 +10,29 @@ constexpr long TILE_ROWS = 4;  // as many sums as there are registers, with what
 #endif
 constexpr long TILE_VECTORS = 2, PANEL = TILE_VECTORS * LANES;
 
-// A block of LANES x LANES words, rows to columns, in rounds of shuffles.
+// What a round of a transposition takes from two rows: the masks must be constants of the compiler.
+template <int STEP, int... LANE>
+static inline Ints low_half(std::integer_sequence<int, LANE...>) {
+  return Ints{(LANE & STEP ? static_cast<int>(LANES) + LANE - STEP : LANE)...};
+}
+
+template <int STEP, typename Vector>
+static inline void transpose_from(Vector* block) {
+  const Ints low = low_half<STEP>(std::make_integer_sequence<int, LANES>());
+#pragma GCC unroll 16
+  for (int i = 0; i < LANES; ++i) {
+    if (i & STEP) continue;
+    const Vector a = block[i], b = block[i + STEP];
+    block[i] = __builtin_shuffle(a, b, low);
+    block[i + STEP] = __builtin_shuffle(a, b, low + STEP);
+  }
+  if constexpr (2 * STEP < LANES) transpose_from<2 * STEP>(block);
+}
+
+// A block of LANES x LANES words, rows to columns.
 template <typename Vector>
 static inline void transpose(Vector* block) {
-#pragma GCC unroll 4
-  for (int step = 1; step < LANES; step *= 2) {
-    Ints low;
-    for (int i = 0; i < LANES; ++i) low[i] = i & step ? LANES + i - step : i;
-#pragma GCC unroll 16
-    for (int i = 0; i < LANES; ++i) {
-      if (i & step) continue;
-      const Vector a = block[i], b = block[i + step];
-      block[i] = __builtin_shuffle(a, b, low);
-      block[i + step] = __builtin_shuffle(a, b, low + step);
-    }
-  }
+  transpose_from<1>(block);
 }
 
 #if defined(__AVX512VNNI__) || (defined(__AVX2__) && !defined(__AVX512F__))
@@ -100,7 +108,7 @@ typedef Word LooseWord __attribute__((aligned(4), may_alias));
 // column. reach[t] >= |x_t| and >= |packed x_t|; miss[t] >= |x_t - packed x_t|.
 struct Panels {
   long columns, words, rows;
-  std::vector<Cell> cells;
+  std::vector<Cell> cells, near;  // near: the words of LANES rows, row by row
   std::vector<float> scale;
   std::vector<double> reach, miss;
 
@@ -109,6 +117,7 @@ struct Panels {
         words((width + COLUMNS_A_WORD * LANES - 1) / (COLUMNS_A_WORD * LANES) * LANES),
         rows((positions + PANEL - 1) / PANEL * PANEL),
         cells(static_cast<size_t>(rows * words)),
+        near(static_cast<size_t>(LANES * words)),
         scale(static_cast<size_t>(rows)),
         reach(static_cast<size_t>(rows)),
         miss(static_cast<size_t>(rows)) {}
@@ -118,7 +127,7 @@ struct Panels {
   }
 };
 
-// Sixteen numbers of a row from `column` on, zeros behind its end.
+// A vector of a row from `column` on, zeros behind its end.
 static inline Floats part_of(const float* row, long column, long columns) {
   if (columns - column >= LANES) return load(row + column);
   float rest[LANES] = {};
@@ -128,78 +137,102 @@ static inline Floats part_of(const float* row, long column, long columns) {
 }
 
 static inline double root_sum(Floats squares, long columns) {
-  // A lane has columns / 16 roundings; what underflows is below 2^-63 a number.
+  // A lane has columns / LANES roundings; what underflows is below 2^-63 a number.
   const double grow = 1.0 + (static_cast<double>(columns) / LANES + 8) * UNIT;
   return std::sqrt(sum_of(squares)) * grow + std::sqrt(static_cast<double>(columns)) * 0x1p-63;
 }
 
-static void pack(const float* from, long positions, Panels& to) {
-  const long columns = to.columns;
-  for (long first = 0; first < to.rows; first += LANES) {
-    Floats missed[LANES] = {};
-    float inverse[LANES] = {}, scale[LANES] = {};
-    for (long r = 0; r < LANES && first + r < positions; ++r) {
-      const float* row = from + (first + r) * columns;
-      Floats squares[4] = {}, most[4] = {};  // four chains: one would wait for itself
-      long k = 0;
-      auto take = [&](Floats v, int chain) {
-        squares[chain] += v * v;
-        const Floats size = v < 0 ? -v : v;
-        // A NaN passes unseen here, not in the squares.
-        most[chain] = size > most[chain] ? size : most[chain];
-      };
-      for (; k + 4 * LANES <= columns; k += 4 * LANES)
+// Length and largest number of a row, the length from above. A NaN passes unseen in `peak`, not in
+// the length.
+static double measured(const float* row, long columns, float& peak) {
+  Floats squares[4] = {};  // four chains: one would wait for itself
+  Ints most[4] = {};
+  auto take = [&](Floats v, int chain) {
+    squares[chain] += v * v;
+    // Numbers without their signs are ordered as integers are.
+    const Ints size = (Ints)v & 0x7fffffff;
+    most[chain] = size > most[chain] ? size : most[chain];
+  };
+  long k = 0;
+  for (; k + 4 * LANES <= columns; k += 4 * LANES)
 #pragma GCC unroll 4
-        for (int chain = 0; chain < 4; ++chain) take(load(row + k + chain * LANES), chain);
-      for (; k < columns; k += LANES) take(part_of(row, k, columns), 0);
-      to.reach[first + r] =
-          root_sum((squares[0] + squares[1]) + (squares[2] + squares[3]), columns);
+    for (int chain = 0; chain < 4; ++chain) take(load(row + k + chain * LANES), chain);
+  for (; k < columns; k += LANES) take(part_of(row, k, columns), 0);
+  peak = 0;
+  for (const Ints& chain : most)
+    for (long lane = 0; lane < LANES; ++lane) peak = std::max(peak, ((Floats)chain)[lane]);
+  return root_sum((squares[0] + squares[1]) + (squares[2] + squares[3]), columns);
+}
+
 #ifdef EPSILON_INTEGERS
-      float peak = 0;
-      for (const Floats& chain : most)
-        for (long lane = 0; lane < LANES; ++lane) peak = std::max(peak, chain[lane]);
-      const double length = to.reach[first + r];
-      if (length < 0x1p120 && peak >= 0x1p-100f) {
-        // Rounding to integers adds at most half the square root of the columns to a length.
-        const double room = LONGEST - 0.51 * std::sqrt(static_cast<double>(columns)) - 2.0;
-        inverse[r] = static_cast<float>(std::min(HIGHEST / peak, room / length));
-        scale[r] = 1.0f / inverse[r];
-      }  // else all of it is missed: NaN, infinity, or next to nothing
+
+// The words of one row, and what its integers miss of it.
+static double narrow(const float* row, long columns, float inverse, float scale, long words,
+                     Cell* out) {
+  Floats missed[2] = {};
+  auto take = [&](Floats v, int side) {
+    const Ints whole = nearest(v * inverse);
+    // In one rounding: a form with integers has fused products.
+    const Floats off = v - __builtin_convertvector(whole, Floats) * scale;
+    missed[side] += off * off;
+    return whole;
+  };
+  long word = 0;
+  auto put = [&](Floats first, Floats second) {
+    *reinterpret_cast<LooseWord*>(out + word) = narrowed(take(first, 0), take(second, 1));
+  };
+  for (; 2 * (word + LANES) <= columns; word += LANES)
+    put(load(row + 2 * word), load(row + 2 * word + LANES));
+  for (; word < words; word += LANES)
+    put(part_of(row, 2 * word, columns), part_of(row, 2 * word + LANES, columns));
+  return root_sum(missed[0] + missed[1], columns);
+}
+
 #endif
-      to.scale[first + r] = scale[r];
+
+// One row's words, into `out`, and its part of reach, miss and scale.
+static void pack_row(const float* row, long t, Panels& to, Cell* out) {
+  const long columns = to.columns;
+  float peak = 0;
+  const double length = measured(row, columns, peak);
+#ifdef EPSILON_INTEGERS
+  to.scale[t] = 0;
+  to.reach[t] = to.miss[t] = length;
+  std::fill(out, out + to.words, 0);
+  // Else all of it is missed: NaN, infinity, or next to nothing.
+  if (!(length < 0x1p120 && peak >= 0x1p-100f)) return;
+  // Rounding to integers adds at most half the square root of the columns to a length.
+  const double room = LONGEST - 0.51 * std::sqrt(static_cast<double>(columns)) - 2.0;
+  const float inverse = static_cast<float>(std::min(HIGHEST / peak, room / length));
+  to.scale[t] = 1.0f / inverse;
+  to.miss[t] = narrow(row, columns, inverse, to.scale[t], to.words, out);
+  to.reach[t] = length + to.miss[t];
+#else
+  to.reach[t] = length;
+  std::memcpy(out, row, static_cast<size_t>(columns) * sizeof(float));
+  std::fill(out + columns, out + to.words, 0.0f);
+#endif
+}
+
+static void pack(const float* from, long positions, Panels& to) {
+  for (long first = 0; first < to.rows; first += LANES) {
+    Cell* near = to.near.data();
+    for (long r = 0; r < LANES; ++r) {
+      if (first + r < positions)
+        pack_row(from + (first + r) * to.columns, first + r, to, near + r * to.words);
+      else
+        std::fill(near + r * to.words, near + (r + 1) * to.words, Cell{});
     }
     for (long word = 0; word < to.words; word += LANES) {
       Word block[LANES];
-      for (long r = 0; r < LANES; ++r) {
-        if (first + r >= positions) {
-          block[r] = Word{};
-          continue;
-        }
-        const float* row = from + (first + r) * columns;
-#ifdef EPSILON_INTEGERS
-        Ints half[2] = {};
-        for (int side = 0; side < 2; ++side) {
-          const Floats v = part_of(row, 2 * word + side * LANES, columns);
-          if (inverse[r] != 0.0f) half[side] = nearest(v * inverse[r]);
-          // In one rounding: a form with integers has fused products.
-          const Floats off = v - __builtin_convertvector(half[side], Floats) * scale[r];
-          missed[r] += off * off;
-        }
-        block[r] = narrowed(half[0], half[1]);
-#else
-        block[r] = part_of(row, word, columns);
-#endif
-      }
+#pragma GCC unroll 16
+      for (long r = 0; r < LANES; ++r)
+        block[r] = *reinterpret_cast<const LooseWord*>(near + r * to.words + word);
       transpose(block);
-      for (long w = 0; w < LANES; ++w)
-        *reinterpret_cast<LooseWord*>(to.at(first, word + w)) = block[w];
+      Cell* out = to.at(first, word);
+#pragma GCC unroll 16
+      for (long w = 0; w < LANES; ++w) *reinterpret_cast<LooseWord*>(out + w * PANEL) = block[w];
     }
-#ifdef EPSILON_INTEGERS
-    for (long r = 0; r < LANES && first + r < positions; ++r) {
-      to.miss[first + r] = root_sum(missed[r], columns);
-      to.reach[first + r] += to.miss[first + r];
-    }
-#endif
   }
 }
 

@@ -31,3 +31,18 @@ static inline double sum_of(Floats value) {
   for (long lane = 0; lane < LANES; ++lane) total += static_cast<double>(value[lane]);
   return total;
 }
+
+// total += value, in float64.
+static inline void add_wide(HalfDoubles* total, Floats value) {
+  HalfFloats half[2];
+  std::memcpy(half, &value, sizeof half);
+  total[0] += __builtin_convertvector(half[0], HalfDoubles);
+  total[1] += __builtin_convertvector(half[1], HalfDoubles);
+}
+
+static inline double sum_of(const HalfDoubles* value) {
+  const HalfDoubles both = value[0] + value[1];
+  double total = 0;
+  for (long lane = 0; lane < LANES / 2; ++lane) total += both[lane];
+  return total;
+}

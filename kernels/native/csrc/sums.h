@@ -5,7 +5,7 @@
 // go to float64: the result is short of the true sum by at most 10 * 2^-24 of it, whatever the
 // count, and callers widen by more.
 static double squared_sum(const float* values, long count) {
-  HalfDoubles low{}, high{};
+  HalfDoubles wide[2] = {};
   long at = 0;
   while (count - at >= 4 * LANES) {
     const long stop = at + std::min((count - at) / (4 * LANES), 8L) * 4 * LANES;
@@ -18,19 +18,15 @@ static double squared_sum(const float* values, long count) {
       s2 += v2 * v2;
       s3 += v3 * v3;
     }
-    const Floats sum = (s0 + s1) + (s2 + s3);
-    HalfFloats half[2];
-    std::memcpy(half, &sum, sizeof half);
-    low += __builtin_convertvector(half[0], HalfDoubles);
-    high += __builtin_convertvector(half[1], HalfDoubles);
+    add_wide(wide, (s0 + s1) + (s2 + s3));
   }
-  double total = 0;
-  for (long lane = 0; lane < LANES / 2; ++lane) total += low[lane] + high[lane];
+  double total = sum_of(wide);
   for (; at < count; ++at) total += static_cast<double>(values[at]) * values[at];
   return total;
 }
 
-// Over what squared_sum (5 * 2^-24 of a norm) and the float32 rounding of a factor can be short by.
+// Over what a norm (6.5 * 2^-24 of it, from own_outer_sum) and the float32 rounding of a factor
+// (2^-24 of it) can be short by.
 constexpr double NORM_SLACK = 1.0 + 0x1p-21;
 
 static inline float factor_of(double norm, double bound) {
@@ -38,50 +34,30 @@ static inline float factor_of(double norm, double bound) {
   return norm > bound ? static_cast<float>(bound / norm) : 1.0f;
 }
 
-// out (rows, inputs) = sum over t of g[t, 0..rows]^T a[t]; g has `stride` columns. Returns the sum
-// of squares of the result, short by at most 10 * 2^-24 of it.
-static double outer_sum(const float* a, const float* g, long positions, long inputs, long stride,
-                        long rows, float* out) {
-  if (own_products())
-    return own_outer_sum(a, g, positions, inputs, stride, rows, nullptr, 1, out, false);
-  const int n = static_cast<int>(inputs), m = static_cast<int>(rows);
-  const int k = static_cast<int>(positions), ld = static_cast<int>(stride);
-  const float one = 1.0f, zero = 0.0f;
-  epsilon_sgemm("N", "T", &n, &m, &k, &one, a, &n, g, &ld, &zero, out, &n);
-  return squared_sum(out, rows * inputs);
-}
-
-// to = (first ? 0 : to) + sum of factors[i] * from[i]; a factor of zero reads nothing, since zero
-// times infinity is not zero.
-static void add_scaled(float* to, const float* const* from, const float* factors, long buffers,
-                       long count, bool first) {
-  const float* live[4];
-  float by[4];
-  long n = 0;
-  for (long i = 0; i < buffers; ++i)
-    if (factors[i] != 0.0f) live[n] = from[i], by[n++] = factors[i];
-  if (n == 0) {
-    if (first) std::fill(to, to + count, 0.0f);
-    return;
-  }
-  long at = 0;
-  for (; at + LANES <= count; at += LANES) {
-    Floats sum = first ? Floats{} : load(to + at);
-    for (long i = 0; i < n; ++i) sum += by[i] * load(live[i] + at);
-    store(to + at, sum);
-  }
-  for (; at < count; ++at) {
-    float sum = first ? 0.0f : to[at];
-    for (long i = 0; i < n; ++i) sum += by[i] * live[i][at];
-    to[at] = sum;
-  }
-}
-
 // bias (rows): the sum over positions of one example's output gradients.
 static void position_sum(const float* g, long positions, long stride, long rows, float* bias) {
   std::fill(bias, bias + rows, 0.0f);
   for (long t = 0; t < positions; ++t)
     for (long row = 0; row < rows; ++row) bias[row] += g[t * stride + row];
+}
+
+// out (rows, inputs) = sum over t of g[t, 0..rows]^T a[t] and, unless it is null, shift (rows) that
+// of g; g has `stride` columns. Returns the sum of squares of both, short by at most 13 * 2^-24 of it.
+static double outer_sum(const float* a, const float* g, long positions, long inputs, long stride,
+                        long rows, float* out, float* shift) {
+  if (own_products()) {
+    const double squared =
+        own_outer_sum(a, g, positions, inputs, stride, rows, nullptr, 1, out, shift);
+    return shift == nullptr ? squared : squared + squared_sum(shift, rows);
+  }
+  const int n = static_cast<int>(inputs), m = static_cast<int>(rows);
+  const int k = static_cast<int>(positions), ld = static_cast<int>(stride);
+  const float one = 1.0f, zero = 0.0f;
+  epsilon_sgemm("N", "T", &n, &m, &k, &one, a, &n, g, &ld, &zero, out, &n);
+  const double squared = squared_sum(out, rows * inputs);
+  if (shift == nullptr) return squared;
+  position_sum(g, positions, stride, rows, shift);
+  return squared + squared_sum(shift, rows);
 }
 
 struct Share {
@@ -117,13 +93,9 @@ static void clip_sum(const LinearBatch& from, double bound, float* weight, float
         weights[i] = product;
         biases[i] = shift;
         double squared = 0;
-        if (mine.count > 0) {
-          squared = outer_sum(a, g, T, D, P, mine.count, product);
-          if (from.has_bias) {
-            position_sum(g, T, P, mine.count, shift);
-            squared += squared_sum(shift, mine.count);
-          }
-        }
+        if (mine.count > 0)
+          squared =
+              outer_sum(a, g, T, D, P, mine.count, product, from.has_bias ? shift : nullptr);
         parts[static_cast<size_t>(me * buffers + i)] = squared;
       }
 #pragma omp barrier
@@ -160,11 +132,9 @@ static void direct_norm2(const LinearBatch& from, double* norms2, float* workspa
     float* product = workspace + omp_get_thread_num() * P * (D + 1);
     // Over a few slabs its factors would take more room than the gradient.
     float* formed = own_products() && T <= 4 * DEPTH ? nullptr : product;
-    double squared = outer_sum(from.a + b * T * D, from.g + b * T * P, T, D, P, P, formed);
-    if (from.has_bias) {
-      position_sum(from.g + b * T * P, T, P, P, product);
-      squared += squared_sum(product, P);
-    }
+    float* shift = from.has_bias ? product + P * D : nullptr;
+    const double squared =
+        outer_sum(from.a + b * T * D, from.g + b * T * P, T, D, P, P, formed, shift);
     norms2[b] = squared * NORM_SLACK * NORM_SLACK;
   }
 }
@@ -172,6 +142,15 @@ static void direct_norm2(const LinearBatch& from, double* norms2, float* workspa
 // The same with the process's BLAS: the narrower side is scaled, a hot slab at a time. workspace:
 // ROWS_AT_ONCE * (inputs + outputs) floats. Rows of factor zero are written as zeros.
 constexpr long ROWS_AT_ONCE = 512;
+
+static void scale_row(const float* from, long width, float factor, bool scale, float* to) {
+  if (factor == 0.0f)
+    std::fill(to, to + width, 0.0f);
+  else if (scale && factor != 1.0f)
+    for (long k = 0; k < width; ++k) to[k] = factor * from[k];
+  else
+    std::memcpy(to, from, static_cast<size_t>(width) * sizeof(float));
+}
 
 static void scaled_sum_by_blas(const LinearBatch& from, const float* factors, float* weight,
                                float* workspace, int threads) {
@@ -184,8 +163,8 @@ static void scaled_sum_by_blas(const LinearBatch& from, const float* factors, fl
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (long row = 0; row < count; ++row) {
       const float* by = factors + (first + row) / T;
-      pack_panels(from.a + (first + row) * D, 1, D, D, D, by, 1, D < P, a + row * D);
-      pack_panels(from.g + (first + row) * P, 1, P, P, P, by, 1, D >= P, g + row * P);
+      scale_row(from.a + (first + row) * D, D, *by, D < P, a + row * D);
+      scale_row(from.g + (first + row) * P, P, *by, D >= P, g + row * P);
     }
     const int k = static_cast<int>(count);
     const float one = 1.0f, beta = first > 0 ? 1.0f : 0.0f;
@@ -202,17 +181,15 @@ static void scaled_sum(const LinearBatch& from, const float* factors, float* wei
 #pragma omp parallel num_threads(threads)
   {
     const Share mine = share_of(P, omp_get_thread_num(), omp_get_num_threads());
+    float* shift = from.has_bias ? bias + mine.first : nullptr;
     if (own && mine.count > 0)
       own_outer_sum(from.a, from.g + mine.first, rows, D, P, mine.count, factors, std::max(1L, T),
-                    weight + mine.first * D, false);
-    if (from.has_bias) {
-      float* to = bias + mine.first;
-      std::fill(to, to + mine.count, 0.0f);
+                    weight + mine.first * D, shift);
+    if (!own && shift != nullptr) {
+      std::fill(shift, shift + mine.count, 0.0f);
       for (long row = 0; row < rows; ++row) {
-        const float by = factors[row / T];
-        if (by == 0.0f) continue;
-        const float* in = from.g + row * P + mine.first;
-        for (long k = 0; k < mine.count; ++k) to[k] += by * in[k];
+        const float* g = from.g + row * P + mine.first;
+        add_scaled(shift, &g, factors + row / T, 1, mine.count, false);
       }
     }
   }
