@@ -170,12 +170,15 @@ def _no_slot_left(
 def fits(scopes: Sequence[Scope], priced: PricedRequest) -> dict[str, object]:
     """The largest request of this shape that every scope of the path would admit.
 
-    max_units: the most units of the largest part, its other parts as asked.
+    max_units: the most units of the largest part, or of a training's steps; other parts as asked.
     noise_multiplier_at_asked_units, or `noise_at_asked_units` where the mechanism calls it
-    otherwise: the least noise of a request of one part. epsilon: the largest target of a query.
+    otherwise: the least noise of a request of one part, or of a training's steps. epsilon: the
+    largest target of a query.
     """
     admits = _path_admits(scopes)
     largest = max(range(len(priced.parts)), key=lambda index: priced.parts[index].max_units)
+    if priced.kind == "train":
+        largest = len(priced.parts) - 1  # the steps, also where there is one of them
     asked_units = priced.parts[largest].max_units
     others = charge_parts(
         [
@@ -192,9 +195,9 @@ def fits(scopes: Sequence[Scope], priced: PricedRequest) -> dict[str, object]:
         return found
     if priced.parts_at_epsilon is not None:
         found["epsilon"] = _largest_epsilon(admits, priced)
-    elif len(priced.parts) == 1:
-        mechanism = priced.parts[0].mechanism
-        noise = least_noise(admits, mechanism, asked_units, priced.relation, beside=Loss.zero())
+    elif len(priced.parts) == 1 or priced.kind == "train":
+        mechanism = priced.parts[largest].mechanism
+        noise = least_noise(admits, mechanism, asked_units, priced.relation, beside=others)
         name = "noise_multiplier" if _has_multiplier(mechanism) else "noise"
         found[f"{name}_at_asked_units"] = noise
     return found

@@ -6,7 +6,8 @@ noise multiplier (R25; `kernels.noise.source`). The divisor is a public number (
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from copy import deepcopy
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -118,6 +119,61 @@ class PrivateModel:
         for grad, part in zip(grads, torch.split(flat, [g.numel() for g in grads]), strict=True):
             grad.copy_(part.view_as(grad))
 
+    def set_bound(self, bound: float) -> None:
+        """Clip to another C from the next pass on; groups share it as they shared the last one.
+
+        Raises:
+            ValueError: outside the range in which the rounding was proven.
+        """
+        self.spec = replace(self.spec, bound=bound)
+        groups = self._tape.groups
+        own = [self.spec.groups.get(group.name) for group in groups]
+        for group, share in zip(groups, shared_bounds(bound, own), strict=True):
+            group.bound = share
+            for rule in group.rules:
+                if group.fused:
+                    module: Any = rule.module
+                    module.private_bound = share
+
+    def norms(self, losses: Tensor) -> Tensor:
+        """Each example's norm over all layers together; nothing is clipped, summed or kept.
+
+        Args:
+            losses: (B,), one loss an example, none divided by B.
+
+        Returns:
+            (B,) float64, never underestimated. Private: for a charged release alone.
+
+        Raises:
+            ValueError: the model was made without `keeps_norms`.
+        """
+        group = self._one_group()
+        self._tape.drop()
+        try:
+            losses.sum().backward()  # type: ignore[no-untyped-call]
+            return group.norms2().sqrt()
+        finally:
+            self._tape.drop()
+
+    def take_norms(self) -> Tensor:
+        """The norms of all examples that were summed since this was last asked.
+
+        Returns:
+            (n,) float64, never underestimated. Private: for a charged release alone.
+
+        Raises:
+            ValueError: the model was made without `keeps_norms`.
+        """
+        group = self._one_group()
+        kept, group.kept = group.kept or [], []
+        return torch.cat([torch.zeros(0, dtype=torch.float64), *kept])
+
+    def _one_group(self) -> Group:
+        if not self.spec.keeps_norms:
+            raise ValueError("norms are kept where keeps_norms asks for them")
+        (group,) = self._tape.groups
+        return group
+
     def check_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
         """Refuse an optimizer that holds anything else than this model's trainable parameters.
 
@@ -130,12 +186,8 @@ class PrivateModel:
         """What a run's record keeps: bounds, the path taken, and each shape's plan. Public."""
         return {
             "mode": self.spec.mode,
-            "sensitivity": self.sensitivity(),
             "path": path_taken(),
-            "groups": [
-                {"name": g.name, "bound": g.bound, "modules": [r.name for r in g.rules]}
-                for g in self._tape.groups
-            ],
+            **self.bounds(),
             "plans": [
                 {"module": rule.name, **asdict(plan)}
                 for group in self._tape.groups
@@ -143,6 +195,23 @@ class PrivateModel:
                 for plan in rule.plans.values()
             ],
         }
+
+    def bounds(self) -> dict[str, Any]:
+        """The part of `report` that follows C. Public where C is."""
+        return {
+            "sensitivity": self.sensitivity(),
+            "groups": [
+                {"name": g.name, "bound": g.bound, "modules": [r.name for r in g.rules]}
+                for g in self._tape.groups
+            ],
+        }
+
+    def plain_copy(self) -> nn.Module:
+        """The model with these weights as if it had never been taken over; this one stays so."""
+        copied = deepcopy(self.model)
+        for module in copied.modules():
+            give_back(module)
+        return copied
 
     def unwrap(self) -> nn.Module:
         """Give the layers back their own backward pass; returns the model."""
@@ -231,7 +300,12 @@ def _groups(
             name = "all"
         members.setdefault(name, []).append(rule)
     own = [spec.groups.get(name) for name in members]
+    fuses = spec.mode != "stream" and not spec.keeps_norms
     return [
-        Group(name, bound, held, fused=len(held) == 1 and spec.mode != "stream")
+        Group(
+            *(name, bound, held),
+            fused=fuses and len(held) == 1,
+            kept=[] if spec.keeps_norms else None,
+        )
         for (name, held), bound in zip(members.items(), shared_bounds(spec.bound, own), strict=True)
     ]

@@ -36,6 +36,8 @@ class ClipSpec:
     plan: how linear layers take their norms; `auto` measures each shape once (never data).
     microbatch: for `stream`, examples at a time.
     kept_bytes: per-example gradients of a layer are kept up to this size instead of formed twice.
+    keeps_norms: `flat` and `stream` alone: each example's norm is kept for who made the model. No
+        layer is fused then, so that one group knows every norm.
     """
 
     mode: Mode
@@ -44,6 +46,7 @@ class ClipSpec:
     plan: PlanName = "auto"
     microbatch: int = 1
     kept_bytes: int = 10 * 2**20
+    keeps_norms: bool = False
 
     def __post_init__(self) -> None:
         """Refuse bounds without a proof, and options that the mode does not read.
@@ -57,6 +60,8 @@ class ClipSpec:
                 require_clip_norm(bound)
         if (self.mode == "per_group") != bool(self.groups):
             raise ValueError("groups belong to the mode per_group, and it needs them")
+        if self.keeps_norms and self.mode not in ("flat", "stream"):
+            raise ValueError("one norm an example needs one group: the mode flat or stream")
         if self.microbatch < 1 or self.kept_bytes < 0:
             raise ValueError("microbatch is at least 1 and kept_bytes at least 0")
 

@@ -12,13 +12,18 @@ from kernels.private.rules import Booked, Rule, Sums
 
 @dataclass(slots=True)
 class Group:
-    """Layers under one bound. fused: a single layer, clipped inside its own backward pass."""
+    """Layers under one bound.
+
+    fused: a single layer, clipped inside its own backward pass.
+    kept: norms of examples, before clipping, where they were asked for. Private.
+    """
 
     name: str
     bound: float
     rules: list[Rule]
     fused: bool
     booked: list[tuple[list[nn.Parameter], Booked]] = field(default_factory=list)
+    kept: list[Tensor] | None = None
 
     def norms2(self) -> Tensor:
         """(B,) float64: the squared norm of each example over the whole group."""
@@ -32,7 +37,10 @@ class Group:
         """Clip what was booked and add the sums to the parameters' gradients."""
         if not self.booked:
             return
-        factors = factors_of(self.norms2().sqrt(), self.bound)
+        norms = self.norms2().sqrt()
+        if self.kept is not None:
+            self.kept.append(norms)
+        factors = factors_of(norms, self.bound)
         while self.booked:
             parameters, booked = self.booked.pop()
             for parameter, total in zip(parameters, booked.total(factors), strict=False):

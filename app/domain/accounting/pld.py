@@ -15,6 +15,7 @@ from app.domain.decimals import float_down, float_up, text_up
 from app.domain.mechanisms.parsing import (
     Composed,
     DiscreteLaplace,
+    Exponential,
     Gaussian,
     Laplace,
     Mechanism,
@@ -112,7 +113,14 @@ def _gather(mechanism: Mechanism, count: int, shapes: dict[Mechanism, int]) -> b
             return all(_gather(each, count, shapes) for each in of)
         case Repeated(of=of, count=times):
             return _gather(of, count * times, shapes)
-        case Gaussian() | Laplace() | DiscreteLaplace() | Pure() | PoissonSampled(of=Gaussian()):
+        case (
+            Gaussian()
+            | Laplace()
+            | DiscreteLaplace()
+            | Exponential()
+            | Pure()
+            | PoissonSampled(of=Gaussian())
+        ):
             shapes[mechanism] = shapes.get(mechanism, 0) + count
             return True
     return False
@@ -135,6 +143,12 @@ def _event(mechanism: Mechanism, relation: str) -> Any:
             ratio = Fraction(scale) / Fraction(moved) / units
             bounded = LEAST_EPSILON <= 1 / ratio <= LARGEST_EPSILON
             return library.LaplaceDpEvent(float_down(ratio)) if bounded else None
+        case Exponential(epsilon=epsilon):
+            # Its loss has range epsilon, and such a pair is dominated by that of Laplace noise of
+            # scale 1 / epsilon: u^2 / (1 - e^-epsilon) <= u with u = 1 - e^((x - epsilon) / 2).
+            loss = Fraction(epsilon) * units
+            bounded = LEAST_EPSILON <= loss <= LARGEST_EPSILON
+            return library.LaplaceDpEvent(float_down(1 / loss)) if bounded else None
         case DiscreteLaplace(scale=scale, sensitivity_l1=moved):
             reach = int(moved) * units
             loss = Fraction(reach) / Fraction(scale)

@@ -17,6 +17,7 @@ from app.domain.errors import (
     MechanismNotPriced,
     RefusedByName,
 )
+from app.domain.training.clipping import parse_clipping, read_decimal
 from app.domain.training.inputs import parse_features, parse_label, parse_language
 from app.domain.training.models import ModelSpec, TransformerLm
 from app.domain.training.offer import OURS, Offer
@@ -26,7 +27,6 @@ from app.domain.training.spec import (
     NEXT_TOKEN,
     NOISE_RANGE,
     AuditSpec,
-    ClipMode,
     Device,
     EvaluationSpec,
     NoiseTarget,
@@ -36,7 +36,6 @@ from app.domain.training.spec import (
     ScheduleName,
     TrainSpec,
     features_width,
-    read_decimal,
 )
 
 __all__ = ["TrainSpec", "evaluation_dataset_id", "parse_training"]
@@ -52,10 +51,6 @@ WORK_MOST = 10**16
 _NOISE_RECORDS = 256
 _COIN_PARAMETERS = 128
 RATE_RANGE = (Decimal("1e-9"), Decimal(1))
-# The clipping kernels prove their rounding for these norms.
-CLIP_RANGE = (Decimal("1e-6"), Decimal("1e6"))
-
-
 # Fewer canaries bound next to nothing; more cost more than the run.
 CANARIES_LEAST = 1_000
 CANARIES_MOST = 100_000
@@ -129,9 +124,7 @@ def parse_training(
     sampling = read_object(fields["sampling"], at, required=("kind", "rate"))
     read_choice(sampling["kind"], f"{at}/kind", ("poisson",))
     rate = read_decimal(sampling["rate"], f"{at}/rate", *RATE_RANGE)
-    at = f"{pointer}/clip"
-    clip = read_object(fields["clip"], at, required=("mode", "norm_l2"))
-    clip_mode = read_choice(clip["mode"], f"{at}/mode", get_args(ClipMode))
+    clip = parse_clipping(fields["clip"], dataset, f"{pointer}/clip")
     noise_multiplier, target = _parse_noise(fields["noise"], f"{pointer}/noise")
     steps = read_integer(fields["steps"], f"{pointer}/steps", low=1, high=STEPS_MOST)
     spec = TrainSpec(
@@ -141,10 +134,11 @@ def parse_training(
         rate=rate,
         normalise_by=_parse_divisor(fields, rate, dataset, f"{pointer}/normalise_by"),
         steps=steps,
-        clip_norm_l2=read_decimal(clip["norm_l2"], f"{at}/norm_l2", *CLIP_RANGE),
+        clip_norm_l2=clip.norm_l2,
         noise_multiplier=noise_multiplier,
         target=target,
-        clip_mode=cast(ClipMode, clip_mode),
+        clip_mode=clip.mode,
+        clip_profile=clip.profile,
         precision=cast(
             Precision,
             read_choice(
@@ -232,7 +226,8 @@ def _require_bounded_work(
     records = float(spec.rate) * rows
     parameters = spec.model.parameters(inputs)
     step = spec.model.work(inputs) * records + parameters * _NOISE_RECORDS + _COIN_PARAMETERS * rows
-    if spec.steps * step > WORK_MOST:
+    look = 0 if spec.clip_profile is None else spec.model.work(inputs) * rows
+    if spec.steps * step + look > WORK_MOST:
         raise InvalidParameter(
             f"{pointer}/steps",
             "the run would take months: its steps, parameters and records of a step multiply to"

@@ -6,9 +6,10 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from app.domain.columns import Column
-from app.domain.decimals import decimal_text, parse_decimal
+from app.domain.decimals import decimal_text
 from app.domain.errors import InvalidParameter
 from app.domain.mechanisms.parsing import Gaussian, Part, PoissonSampled
+from app.domain.training.clipping import ClipMode, Clipping, ClipProfile, read_decimal
 from app.domain.training.models import ModelSpec
 
 # What prices take; said here with the pointer of the spec.
@@ -21,9 +22,6 @@ NEXT_TOKEN = "next_token"  # noqa: S105 - of a text, and no secret
 
 OptimizerName = Literal["sgd", "adam"]
 ScheduleName = Literal["constant", "cosine", "linear"]
-# flat: all parameters together; per_layer: each layer by itself, at C / sqrt(layers); stream: flat
-# with few records at a time, for small memory.
-ClipMode = Literal["flat", "per_layer", "stream"]
 # Which kind of worker runs it.
 Device = Literal["cpu", "gpu"]
 # What the layers multiply in; sums, norms and noise are float32 or more whatever it is.
@@ -103,7 +101,8 @@ class TrainSpec:
     label: None for a language model, which predicts the next character or token.
     rate: probability that one record is in one step's draw.
     normalise_by: public divisor of the noisy sum, in records (R17).
-    clip_norm_l2: C, the bound on one record's gradient over all parameters together (R25).
+    clip_norm_l2: C, the bound on one record's gradient over all parameters together (R25); None
+        while the profile has not chosen one.
     clip_mode: what is clipped together; the whole stays within C in each.
     noise_multiplier: noise standard deviation over C; None while only a target is given.
     chunk_steps: how many steps become durable as started at a time (R13).
@@ -117,7 +116,7 @@ class TrainSpec:
     rate: Decimal
     normalise_by: float
     steps: int
-    clip_norm_l2: Decimal
+    clip_norm_l2: Decimal | None
     noise_multiplier: Decimal | None
     target: NoiseTarget | None
     optimizer: OptimizerSpec
@@ -126,6 +125,7 @@ class TrainSpec:
     chunk_steps: int
     audit: AuditSpec | None = None
     clip_mode: ClipMode = "flat"
+    clip_profile: ClipProfile | None = None
     precision: Precision = "float32"
     device: Device = "cpu"
 
@@ -134,8 +134,25 @@ class TrainSpec:
         noise = read_decimal(noise_multiplier, "/spec/noise/noise_multiplier", *NOISE_RANGE)
         return replace(self, noise_multiplier=noise, target=None)
 
+    def with_clip_norm(self, norm_l2: Decimal) -> "TrainSpec":
+        """The spec that a run goes on with once its profile has chosen C."""
+        return replace(self, clip_norm_l2=norm_l2)
+
+    @property
+    def clipping(self) -> Clipping:
+        """How records are clipped."""
+        return Clipping(self.clip_mode, self.clip_norm_l2, self.clip_profile)
+
+    @property
+    def steps_place(self) -> int:
+        """Which of the parts the steps are; a profile comes before them."""
+        return 0 if self.clip_profile is None else 1
+
     def parts(self, noise_multiplier: str | None = None) -> tuple[Part, ...]:
-        """What the run costs: one part, `steps` units of a Poisson-sampled Gaussian (R6).
+        """What the run costs: `steps` units of a Poisson-sampled Gaussian (R6).
+
+        A clip profile is a part of its own before them: one unit of an exponential mechanism. The
+        noise of the steps is counted in C, so whatever C it chooses, they cost the same.
 
         Args:
             noise_multiplier: a trial value for calibration; the spec's own where None.
@@ -151,7 +168,10 @@ class TrainSpec:
             of=Gaussian(spec.noise_multiplier, sampler=NOISE_SAMPLER),
             sampler=DRAW_SAMPLER,
         )
-        return (Part(mechanism=step, max_units=spec.steps),)
+        steps = Part(mechanism=step, max_units=spec.steps)
+        if self.clip_profile is None:
+            return (steps,)
+        return Part(mechanism=self.clip_profile.mechanism, max_units=1), steps
 
     def to_json(self) -> dict[str, Any]:
         """The stored form, complete: `parse_training` reads it back to an equal spec."""
@@ -165,7 +185,7 @@ class TrainSpec:
             "sampling": {"kind": "poisson", "rate": decimal_text(self.rate)},
             "normalise_by": int(divisor) if divisor.is_integer() else divisor,
             "steps": self.steps,
-            "clip": {"mode": self.clip_mode, "norm_l2": decimal_text(self.clip_norm_l2)},
+            "clip": self.clipping.to_json(),
             "noise": self._noise_json(),
             "optimizer": self.optimizer.to_json(),
             "physical_batch_max": self.physical_batch_max,
@@ -204,15 +224,3 @@ class TrainSpec:
 def features_width(columns: tuple[Column, ...]) -> int:
     """How many numbers one record feeds to the model: arrays flattened, plain values one each."""
     return sum(math.prod(column.shape) for column in columns)
-
-
-def read_decimal(document: object, pointer: str, low: Decimal, high: Decimal) -> Decimal:
-    """A decimal string in [low, high], exactly.
-
-    Raises:
-        InvalidParameter: not a decimal string, or out of range.
-    """
-    value = parse_decimal(document, pointer)
-    if not low <= value <= high:
-        raise InvalidParameter(pointer, f"a decimal from {low} to {high} is expected")
-    return value

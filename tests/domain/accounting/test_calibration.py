@@ -1,5 +1,6 @@
 """Targets and offers are solved on the very test that decides, and were tried."""
 
+import math
 from collections.abc import Callable
 from decimal import Decimal
 
@@ -8,6 +9,7 @@ import pytest
 from app.domain.accounting.calibration import calibrate, pld_epsilon, target_policy
 from app.domain.accounting.filters import MixturePolicy, make_policy
 from app.domain.accounting.fits import least_noise, most_units, noise_of, with_noise
+from app.domain.accounting.pld import pld_profile
 from app.domain.accounting.prices import charge_parts, price
 from app.domain.errors import InvalidParameter, MechanismNotPriced
 from app.domain.mechanisms.kinds import Zcdp
@@ -189,6 +191,24 @@ def test_the_figure_in_advance_is_below_the_bound_for_any_order() -> None:
 )
 def test_no_figure_in_advance_is_made_up_for_what_cannot_be_composed(mechanism: Mechanism) -> None:
     assert pld_epsilon([Part(mechanism, 1)], ADD, Decimal("1e-5")) is None
+
+
+def test_the_figure_in_advance_takes_a_choice_for_the_laplace_noise_that_bounds_it() -> None:
+    """Against the hockey stick of bounded range, u^2 / (1 - e^-epsilon) (Dong et al. 2020)."""
+    for epsilon in (0.1, 1.0, 5.0):
+        pairs = pld_profile(
+            [Part(Exponential(str(epsilon)), 1)], ADD, [epsilon * k / 20 for k in range(-19, 21)]
+        )
+        assert pairs is not None
+        for at, delta in pairs:
+            u = -math.expm1((at - epsilon) / 2)
+            assert delta >= u * u / -math.expm1(-epsilon) - 1e-9
+    steps = Part(PoissonSampled("0.05", Gaussian("1.0053")), 400)
+    alone = pld_epsilon([steps], ADD, Decimal("1e-5"))
+    beside = pld_epsilon([Part(Exponential("0.1"), 1), steps], ADD, Decimal("1e-5"))
+    assert alone is not None
+    assert beside is not None
+    assert Decimal(alone) < Decimal(beside) < Decimal(alone) + Decimal("0.1")
 
 
 def test_the_figure_in_advance_doubles_a_sensitivity_when_one_unit_replaces_another() -> None:

@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from app.domain.accounting.calibration import calibrate
+from app.domain.accounting.filters import make_policy
+from app.domain.accounting.prices import charge_parts, price
 from app.domain.columns import Column
 from app.domain.datasets import Dataset, Relation, Source, UnitOfPrivacy
 from app.domain.errors import (
@@ -17,6 +20,7 @@ from app.domain.errors import (
     RefusedByName,
 )
 from app.domain.mechanisms.parsing import Gaussian, PoissonSampled, parse_mechanism
+from app.domain.privacy import Limit
 from app.domain.training.offer import Offer
 from app.domain.training.parsing import (
     BATCH_NUMBERS_MOST,
@@ -85,6 +89,9 @@ SPEC: dict[str, Any] = {
 }
 
 
+PROFILE = {"quantile": "0.5", "epsilon": "0.2"}
+
+
 def _spec(**changes: Any) -> dict[str, Any]:
     """The wire example with top-level changes; a value of None takes the key away."""
     document = copy.deepcopy(SPEC) | changes
@@ -148,6 +155,7 @@ def test_neither_clip_norm_nor_divisor_nor_learning_rate_changes_the_charge(clip
         _spec(model={"name": "cnn", "image": [1, 8, 8], "channels": [4, 8]}, precision="bfloat16"),
         _spec(clip={"mode": "per_layer", "norm_l2": "0.5"}),
         _spec(clip={"mode": "stream", "norm_l2": "0.5"}),
+        _spec(clip={"mode": "per_layer", "profile": {"quantile": "0.50", "epsilon": "0.2"}}),
         _spec(
             optimizer={
                 "name": "adam",
@@ -270,6 +278,15 @@ def _edit(path: str, value: object) -> Callable[[dict[str, Any]], None]:
         ("/spec/clip/norm_l2", 1),
         ("/spec/clip/norm_l2", "0"),
         ("/spec/clip/norm_l2", "1e7"),
+        ("/spec/clip", {"mode": "flat"}),
+        ("/spec/clip", {"mode": "flat", "norm_l2": "1", "profile": PROFILE}),
+        ("/spec/clip/profile", "0.1"),
+        ("/spec/clip/profile/quantile", "1"),
+        ("/spec/clip/profile/quantile", "0.50005"),
+        ("/spec/clip/profile/quantile", 0.5),
+        ("/spec/clip/profile/epsilon", "0"),
+        ("/spec/clip/profile/epsilon", "11"),
+        ("/spec/clip/profile/epsilon", "0.1428"),  # 200 / epsilon is just above 1400
         ("/spec/noise", {}),
         ("/spec/noise/noise_multiplier", 1.1),
         ("/spec/noise/noise_multiplier", "0"),
@@ -297,10 +314,46 @@ def _edit(path: str, value: object) -> Callable[[dict[str, Any]], None]:
 )
 def test_a_bad_value_is_refused_where_it_stands(pointer: str, value: object) -> None:
     document = copy.deepcopy(SPEC)
+    if pointer.startswith("/spec/clip/profile"):
+        document["clip"] = {"mode": "flat", "profile": dict(PROFILE)}
     _edit(pointer, value)(document)
     with pytest.raises(InvalidParameter) as refusal:
         _parse(document)
     assert refusal.value.pointer == pointer
+
+
+def test_a_profile_is_a_part_of_its_own_before_the_steps_and_leaves_their_price_alone() -> None:
+    spec = _parse(_spec(clip={"mode": "flat", "profile": PROFILE}))
+    look, steps = spec.parts()
+    assert (look.mechanism.to_json(), look.max_units) == (
+        {"type": "exponential", "epsilon": "0.2", "sampler": "opendp/0.16"},
+        1,
+    )
+    assert (steps,) == _parse(SPEC).parts()
+    assert spec.parts()[spec.steps_place] == steps
+    assert spec.with_clip_norm(Decimal("0.7")).parts() == spec.parts()
+
+
+@pytest.mark.parametrize("nominal_size", [None, 999])
+def test_a_profile_of_too_few_records_is_refused(nominal_size: int | None) -> None:
+    asked = _spec(clip={"mode": "flat", "profile": PROFILE})
+    with pytest.raises(InvalidParameter, match="200 / epsilon") as refusal:
+        _parse(asked, _dataset(nominal_size=nominal_size))
+    assert refusal.value.pointer == "/spec/clip/profile/epsilon"
+    assert _parse(asked, _dataset(nominal_size=1000)).clip_norm_l2 is None
+
+
+def test_a_target_is_solved_with_the_profile_in_it() -> None:
+    policy = make_policy("rdp-mix/1", Limit(Decimal(2), Decimal("1e-6")))
+    profile = {"mode": "flat", "profile": {"quantile": "0.5", "epsilon": "0.5"}}
+    solved = []
+    for clip in ({"mode": "flat", "norm_l2": "1"}, profile):
+        spec = _parse(_spec(noise={"target": {"epsilon": "2", "delta": "1e-6"}}, clip=clip))
+        solved.append(calibrate(spec.parts, "add_remove", policy.admits))
+        parts = spec.with_noise(solved[-1]).parts()
+        prices = [(price(part.mechanism, "add_remove"), part.max_units) for part in parts]
+        assert policy.admits(charge_parts(prices))
+    assert Decimal(solved[1]) > Decimal(solved[0])
 
 
 WIDEST = {"name": "mlp", "hidden": [16_384, 8] * 4}

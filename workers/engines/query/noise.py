@@ -12,6 +12,7 @@ held against the exact tail here, and the library's figure is only one more chec
 
 import math
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Protocol
 
@@ -134,19 +135,39 @@ def choice_sampler(choice: Choice) -> ChoiceSampler:
     Raises:
         EngineRefused: the scale is below that of the charge, or the sampler's own map exceeds it.
     """
+    return score_sampler(
+        choice.sensitivity,
+        choice.epsilon,
+        choice.scale,
+        chosen=choice.selection.k,
+        monotone=choice.selection.quantile is None,
+    )
+
+
+def score_sampler(
+    sensitivity: int, epsilon: Decimal, scale: Decimal, *, chosen: int = 1, monotone: bool = False
+) -> ChoiceSampler:
+    """`choice_sampler` by the facts of its scores alone.
+
+    Args:
+        sensitivity: the most by which one unit moves a score.
+        epsilon: of one draw, as charged.
+        scale: of the Gumbel noise.
+        chosen: how many places, each a draw.
+        monotone: whether one unit moves all scores the same way.
+
+    Raises:
+        EngineRefused: the scale is below that of the charge, or the sampler's own map exceeds it.
+    """
     library = _library()
-    selection = choice.selection
-    monotone = selection.quantile is None
-    apart = choice.sensitivity if monotone else 2 * choice.sensitivity
-    scale = float_up(choice.scale)
-    if not Fraction(apart) / Fraction(scale) <= Fraction(choice.epsilon):
+    apart = sensitivity if monotone else 2 * sensitivity
+    if not Fraction(apart) / Fraction(float_up(scale)) <= Fraction(epsilon):
         raise EngineRefused("the noise of a choice is less than is charged")
     domain = library.vector_domain(library.atom_domain(T="i64"))
     metric = library.linf_distance(T="i64", monotonic=monotone)
     measure = library.zero_concentrated_divergence()
-    sampler = library.m.make_noisy_top_k(domain, metric, measure, selection.k, scale)
-    rho = Fraction(choice.epsilon) ** 2 / 8 * selection.draws
-    _require(sampler.map(choice.sensitivity), rho)
+    sampler = library.m.make_noisy_top_k(domain, metric, measure, chosen, float_up(scale))
+    _require(sampler.map(sensitivity), Fraction(epsilon) ** 2 / 8 * chosen)
 
     def choose(scores: Sequence[int]) -> list[int]:
         return list(sampler([min(max(score, -SCORES_MOST), SCORES_MOST) for score in scores]))

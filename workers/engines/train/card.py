@@ -11,7 +11,7 @@ from typing import Any
 from app.domain.datasets import Dataset
 from app.domain.decimals import decimal_text
 from app.domain.training.spec import DRAW_SAMPLER, NOISE_SAMPLER, TrainSpec
-from workers.engines.api import Input, ReservedPart
+from workers.engines.api import Input
 from workers.engines.train.networks import ACTIVATIONS, INITIAL_WEIGHTS
 
 LIBRARIES = ("torch", "numpy", "duckdb", "safetensors")
@@ -31,7 +31,6 @@ LIMITS = (
 def model_card(
     spec: TrainSpec,
     private: Input,
-    part: ReservedPart,
     *,
     steps_run: int,
     test_accuracy: float | None,
@@ -41,15 +40,16 @@ def model_card(
     """The card of one released model, as JSON.
 
     Args:
-        spec: what was asked.
+        spec: what was asked, with the C that was used.
         private: the dataset version that was trained on.
-        part: the reserved part, with the units that were started before this run.
         steps_run: the steps that shaped these weights; fewer than were started after a resume
             or a stop (R14).
         test_accuracy: on the public set, or None where none was named.
         audit: what the run's canaries say of it, or None where it carried none.
         kernels: names of the code paths that clipped and drew noise.
     """
+    if spec.clip_norm_l2 is None:
+        raise ValueError("the profile of this spec has not chosen C")
     stored = spec.to_json()
     return {
         "v": 1,
@@ -72,7 +72,10 @@ def model_card(
         "privacy": {
             "unit_of_privacy": "record",
             "relation": private.dataset.relation,
-            "parts": [{"mechanism": part.mechanism.to_json(), "max_units": part.max_units}],
+            "parts": [
+                {"mechanism": part.mechanism.to_json(), "max_units": part.max_units}
+                for part in spec.parts()
+            ],
             "clip": stored["clip"],
             "sensitivity_l2": decimal_text(spec.clip_norm_l2),
             "noise_multiplier": stored["noise"]["noise_multiplier"],

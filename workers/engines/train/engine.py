@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from app.domain.datasets import Dataset
 from app.domain.decimals import decimal_text
@@ -33,9 +33,10 @@ from workers.engines.rows import RowsUnreadable
 from workers.engines.train.audit import audit_report
 from workers.engines.train.card import model_card
 from workers.engines.train.card_text import card_markdown
+from workers.engines.train.clip_profile import choose, gradient_norms
 from workers.engines.train.data import Table, columns_of, read_records
 from workers.engines.train.examination import examined
-from workers.engines.train.networks import accuracy, size, start
+from workers.engines.train.networks import accuracy, losses_in, made_up, size, start
 from workers.engines.train.noise import Stream
 from workers.engines.train.optimizers import make_optimizer, set_rate
 from workers.engines.train.steps import NoisyGradients, clip_of
@@ -44,6 +45,7 @@ WEIGHTS = "model.safetensors"
 CARD = "card.json"
 CARD_TEXT = "card.md"
 SPILL = "spill"
+PROFILE_PART = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,9 @@ class TrainingEngine:
         if not private.has_file():
             raise EngineRefused("the dataset version has no file")
         check_input(private)
+        if spec.clip_profile is not None and work.parts[PROFILE_PART].started_units:
+            # spent, and the reservation has one unit: a second draw would be one too many (R14)
+            raise EngineRefused("the clip profile was started before and its choice is lost")
         model = _examined(spec, private.dataset)
         return TrainingPlan(
             work=work,
@@ -119,11 +124,17 @@ class TrainingPlan:
             JobCancelled: the stop came before anything was started here; nothing was read.
             ClaimLost: somebody else holds the job; nothing more was read.
         """
-        spec, source = self.spec, self.work.inputs[0]
+        spec = self.spec
         model, noise = self.private.model, self.make_noise()
         normals = torch.zeros(size(model))
         noise.add_gaussian_([normals], 1.0, stream=Stream.INITIAL_WEIGHTS, step=0)
         start(model, normals)
+        table: Table | None = None
+        if spec.clip_profile is not None:
+            ledger.start(PROFILE_PART, 1)  # durable before a row is read or noise is drawn (L2, L6)
+            table = self._read()
+            spec = spec.with_clip_norm(choose(spec.clip_profile, self._norms(table)))
+            self.private.set_bound(clip_of(spec).bound)
         gradients = NoisyGradients.of(spec, self.private, noise)
         optimizer = make_optimizer(
             spec.optimizer,
@@ -131,22 +142,20 @@ class TrainingPlan:
             (gradients.standard_deviation / gradients.divisor) ** 2,
         )
         self.private.check_optimizer(optimizer)
-        table: Table | None = None
         first = self._part.started_units
         done, cancelled = first, False
         while done < spec.steps:
             # Chunks lie on a grid that the spec fixes, wherever a run begins (R13).
             until = min((done // spec.chunk_steps + 1) * spec.chunk_steps, spec.steps)
             try:
-                ledger.start(0, until)  # durable before a row is read or noise is drawn (L2, L6)
+                ledger.start(spec.steps_place, until)  # durable before rows and noise (L2, L6)
             except JobCancelled:
                 if table is None:
                     raise
                 cancelled = True
                 break
             if table is None:
-                spill = self.work.scratch / SPILL
-                table = read_records(spec, source.dataset, source, spill=spill)
+                table = self._read()
             fields: dict[str, Any] = {}
             for step in range(done + 1, until + 1):
                 gradients.step(table, step)
@@ -156,11 +165,20 @@ class TrainingPlan:
                     fields["test_accuracy"] = self._accuracy()
             done = until
             ledger.progress({"step": done, "steps": spec.steps, **fields})
-        return self._release(gradients, steps_run=done - first, cancelled=cancelled)
+        return self._release(spec, gradients, steps_run=done - first, cancelled=cancelled)
 
     @property
     def _part(self) -> ReservedPart:
-        return self.work.parts[0]
+        return self.work.parts[self.spec.steps_place]
+
+    def _read(self) -> Table:
+        source = self.work.inputs[0]
+        return read_records(self.spec, source.dataset, source, spill=self.work.scratch / SPILL)
+
+    def _norms(self, table: Table) -> Tensor:
+        """Of every record, at the weights as they are. Private."""
+        example, _ = made_up(self.spec.model, _width(self.spec, self.work.inputs[0].dataset))
+        return gradient_norms(self.private, example, losses_in(self.spec.precision), table)
 
     def _evaluates_at(self, step: int) -> bool:
         return self.spec.evaluation is not None and step % self.spec.evaluation.every_steps == 0
@@ -176,36 +194,38 @@ class TrainingPlan:
         if self.spec.audit is None or gradients.canaries is None:
             return None
         relation = str(self.work.inputs[0].dataset.relation)
-        (part,) = self.spec.parts()
+        part = self.spec.parts()[self.spec.steps_place]
         return audit_report(
             self.spec.audit, gradients.canaries, part, relation=relation, steps_run=steps_run
         )
 
-    def _release(self, gradients: NoisyGradients, *, steps_run: int, cancelled: bool) -> Outcome:
+    def _release(
+        self, spec: TrainSpec, gradients: NoisyGradients, *, steps_run: int, cancelled: bool
+    ) -> Outcome:
         """Write the artifacts; everything in them is noisy, charged, public or a canary's."""
         audit = self._audit(gradients, steps_run)
         found = self._accuracy()
         save_file(_state(self.private.model), self.work.scratch / WEIGHTS)
         card = model_card(
-            self.spec,
+            spec,
             self.work.inputs[0],
-            self._part,
             steps_run=steps_run,
             test_accuracy=found,
             audit=audit,
-            kernels=self.kernels,
+            kernels={**self.kernels, **self.private.bounds()},
         )
         (self.work.scratch / CARD).write_text(
             json.dumps(card, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
         )
         (self.work.scratch / CARD_TEXT).write_text(card_markdown(card), encoding="utf-8")
-        noise = self.spec.noise_multiplier
+        noise, norm = spec.noise_multiplier, spec.clip_norm_l2
         return Outcome(
             result={
-                "steps": self.spec.steps,
+                "steps": spec.steps,
                 "steps_run": steps_run,
                 "cancelled": cancelled,
                 "noise_multiplier": None if noise is None else decimal_text(noise),
+                "clip_norm_l2": None if norm is None else decimal_text(norm),
                 "test_accuracy": found,
                 "audit": audit,
                 "artifacts": [WEIGHTS, CARD, CARD_TEXT],
@@ -220,12 +240,15 @@ def _examined(spec: TrainSpec, dataset: Dataset) -> PrivateModel:
     Raises:
         EngineRefused: it cannot be trained privately; names the module and the remedy.
     """
-    features, label = columns_of(spec, dataset)
-    inputs = 0 if label is None else features_width(features)
     try:
-        return examined(spec.model, inputs, clip_of(spec), spec.precision)
+        return examined(spec.model, _width(spec, dataset), clip_of(spec), spec.precision)
     except ModelRefused as refusal:
         raise EngineRefused(str(refusal)) from refusal
+
+
+def _width(spec: TrainSpec, dataset: Dataset) -> int:
+    features, label = columns_of(spec, dataset)
+    return 0 if label is None else features_width(features)
 
 
 def _state(model: nn.Module) -> dict[str, torch.Tensor]:

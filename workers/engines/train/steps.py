@@ -23,8 +23,11 @@ STREAM_RECORDS = 4
 
 
 def clip_of(spec: TrainSpec) -> ClipSpec:
-    """How the records of a run are clipped; never to more than C."""
-    bound = float_down(spec.clip_norm_l2)
+    """How the records of a run are clipped; never to more than C.
+
+    While a profile has not chosen C, the bound is 1 and nothing of a record is clipped to it.
+    """
+    bound = 1.0 if spec.clip_norm_l2 is None else float_down(spec.clip_norm_l2)
     return ClipSpec(mode=spec.clip_mode, bound=bound, microbatch=STREAM_RECORDS)
 
 
@@ -52,6 +55,8 @@ class NoisyGradients:
         """The step of a spec whose noise is fixed; every rounding goes toward more noise."""
         if spec.noise_multiplier is None:
             raise ValueError("the noise of this spec is not calibrated")
+        if spec.clip_norm_l2 is None:
+            raise ValueError("the profile of this spec has not chosen C")
         multiplier = float_up(spec.noise_multiplier)
         canaries = None
         if spec.audit is not None:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from app.domain.canaries import LEVEL
+from app.domain.training.clipping import ClipMode
 from app.domain.training.models import Mlp, ModelSpec
-from app.domain.training.spec import AuditSpec, ClipMode, TrainSpec
+from app.domain.training.spec import AuditSpec, TrainSpec
 from kernels.noise.source import NoiseSource
 from kernels.private.model import PrivateModel, privatize
 from kernels.private.spec import ClipSpec

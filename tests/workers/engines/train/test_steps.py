@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from app.domain.training.clipping import ClipMode
 from app.domain.training.models import ModelSpec, TransformerLm
-from app.domain.training.spec import ClipMode, OptimizerSpec, Precision
+from app.domain.training.spec import OptimizerSpec, Precision
 from kernels.noise.source import NoiseSource
 from tests.workers.engines.train.runs import (
     MODELS,
