@@ -14,7 +14,6 @@ from app.domain.documents import read_choice, read_integer, read_object, read_te
 from app.domain.errors import (
     DeviceUnavailable,
     InvalidParameter,
-    MechanismNotPriced,
     RefusedByName,
 )
 from app.domain.training.clipping import parse_clipping, read_decimal
@@ -37,6 +36,7 @@ from app.domain.training.spec import (
     TrainSpec,
     features_width,
 )
+from app.domain.training.users import parse_user, require_no_user_column, require_priced_unit
 
 __all__ = ["TrainSpec", "evaluation_dataset_id", "parse_training"]
 
@@ -108,7 +108,7 @@ def parse_training(
         ),
         optional=(
             *("label", "normalise_by", "physical_batch_max", "evaluation", "chunk_steps"),
-            *("audit", "device", "precision"),
+            *("audit", "device", "precision", "user"),
             *_LATER,
         ),
     )
@@ -118,13 +118,16 @@ def parse_training(
     read_integer(fields["v"], f"{pointer}/v", low=1, high=1)
     read_choice(fields["algorithm"], f"{pointer}/algorithm", ("dp_sgd",))
     device = _read_device(fields.get("device", "cpu"), offer, f"{pointer}/device")
-    _require_priced_unit(dataset)
+    require_priced_unit(dataset)
     model, features, label = _parse_learning(fields, dataset, offer, pointer)
     at = f"{pointer}/sampling"
     sampling = read_object(fields["sampling"], at, required=("kind", "rate"))
     read_choice(sampling["kind"], f"{at}/kind", ("poisson",))
     rate = read_decimal(sampling["rate"], f"{at}/rate", *RATE_RANGE)
     clip = parse_clipping(fields["clip"], dataset, f"{pointer}/clip")
+    user = parse_user(fields, dataset, model, f"{pointer}/user")
+    inputs = features_width(features)
+    fitting = BATCH_NUMBERS_MOST // (model.numbers(inputs) * (user.rows_at_once if user else 1))
     noise_multiplier, target = _parse_noise(fields["noise"], f"{pointer}/noise")
     steps = read_integer(fields["steps"], f"{pointer}/steps", low=1, high=STEPS_MOST)
     spec = TrainSpec(
@@ -146,9 +149,10 @@ def parse_training(
             ),
         ),
         device=device,
+        user=user,
         optimizer=_parse_optimizer(fields["optimizer"], f"{pointer}/optimizer", steps),
         physical_batch_max=read_integer(
-            fields.get("physical_batch_max", PHYSICAL_BATCH_DEFAULT),
+            fields.get("physical_batch_max", max(1, min(PHYSICAL_BATCH_DEFAULT, fitting))),
             f"{pointer}/physical_batch_max",
             low=1,
             high=65_536,
@@ -167,7 +171,7 @@ def parse_training(
         ),
         audit=_parse_audit(fields.get("audit", AUDIT_DEFAULT), f"{pointer}/audit"),
     )
-    _require_bounded_work(spec, features_width(features), dataset.nominal_size, pointer)
+    _require_bounded_work(spec, inputs, fitting, dataset.nominal_size, pointer)
     return spec
 
 
@@ -183,12 +187,15 @@ def _parse_learning(
         model = parse_model(fields["model"], at, classes=0, inputs=0)
         assert isinstance(model, TransformerLm)  # noqa: S101 - the one that reads language
         columns = parse_language(fields["features"], dataset, model, f"{pointer}/features")
+        require_no_user_column(dataset, {f"{pointer}/features/0": columns[0].name})
         return model, columns, None
     if "label" not in fields:
         raise InvalidParameter(f"{pointer}/label", "this model needs a label")
     read_choice(fields["loss"], f"{pointer}/loss", (CROSS_ENTROPY,))
     label = parse_label(fields["label"], dataset, f"{pointer}/label")
     features = parse_features(fields["features"], dataset, label.name, f"{pointer}/features")
+    asked = {f"{pointer}/features/{index}": each.name for index, each in enumerate(features)}
+    require_no_user_column(dataset, {f"{pointer}/label": label.name, **asked})
     model = parse_model(
         fields["model"],
         at,
@@ -213,17 +220,17 @@ def _read_device(document: object, offer: Offer, pointer: str) -> Device:
 
 
 def _require_bounded_work(
-    spec: TrainSpec, inputs: int, nominal_size: int | None, pointer: str
+    spec: TrainSpec, inputs: int, fitting: int, nominal_size: int | None, pointer: str
 ) -> None:
     """Refuse what no worker could hold or finish, by public numbers alone (R17)."""
-    most = BATCH_NUMBERS_MOST // spec.model.numbers(inputs)
-    if spec.physical_batch_max > most:
+    if spec.physical_batch_max > fitting:
+        unit = "records" if spec.user is None else "users"
         raise InvalidParameter(
-            f"{pointer}/physical_batch_max", f"at most {most} records of this model fit at once"
+            f"{pointer}/physical_batch_max", f"at most {fitting} {unit} of this model fit at once"
         )
     # Without a declared size the divisor is what the spec says of its draws.
     rows = spec.normalise_by / float(spec.rate) if nominal_size is None else float(nominal_size)
-    records = float(spec.rate) * rows
+    records = float(spec.rate) * rows * (1 if spec.user is None else spec.user.rows_at_once)
     parameters = spec.model.parameters(inputs)
     step = spec.model.work(inputs) * records + parameters * _NOISE_RECORDS + _COIN_PARAMETERS * rows
     look = 0 if spec.clip_profile is None else spec.model.work(inputs) * rows
@@ -267,23 +274,6 @@ def _refuse_by_name(document: object, pointer: str) -> None:
                 "best of N runs with one charge",
                 "one job, and one charge, for each run",
             )
-
-
-def _require_priced_unit(dataset: Dataset) -> None:
-    if dataset.access != "private" or dataset.unit is None or dataset.relation is None:
-        raise InvalidParameter(
-            "/inputs/0/dataset_id", "training is charged for a private dataset; this one is public"
-        )
-    if dataset.unit.kind != "record":
-        raise MechanismNotPriced(
-            "poisson_sampled",
-            dataset.relation,
-            "training here clips one record at a time and this dataset's unit is the user",
-        )
-    if dataset.relation == "replace_one":
-        raise MechanismNotPriced(
-            "poisson_sampled", dataset.relation, "Poisson sampling is priced for presence only (R7)"
-        )
 
 
 def _parse_noise(document: object, pointer: str) -> tuple[Decimal | None, NoiseTarget | None]:

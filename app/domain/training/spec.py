@@ -11,6 +11,7 @@ from app.domain.errors import InvalidParameter
 from app.domain.mechanisms.parsing import Gaussian, Part, PoissonSampled
 from app.domain.training.clipping import ClipMode, Clipping, ClipProfile, read_decimal
 from app.domain.training.models import ModelSpec
+from app.domain.training.users import UserSpec
 
 # What prices take; said here with the pointer of the spec.
 NOISE_RANGE = (Decimal("1e-3"), Decimal("1e9"))
@@ -99,15 +100,16 @@ class TrainSpec:
     features: columns that a record feeds to the model: numbers, or the one text or list of tokens
         that a language model learns from.
     label: None for a language model, which predicts the next character or token.
-    rate: probability that one record is in one step's draw.
-    normalise_by: public divisor of the noisy sum, in records (R17).
-    clip_norm_l2: C, the bound on one record's gradient over all parameters together (R25); None
+    rate: probability that one unit, a record or a user, is in one step's draw.
+    normalise_by: public divisor of the noisy sum, in units (R17).
+    clip_norm_l2: C, the bound on one unit's gradient over all parameters together (R25); None
         while the profile has not chosen one.
     clip_mode: what is clipped together; the whole stays within C in each.
     noise_multiplier: noise standard deviation over C; None while only a target is given.
     chunk_steps: how many steps become durable as started at a time (R13).
-    physical_batch_max: records in memory at once; it changes no sum beyond rounding.
+    physical_batch_max: units in memory at once; it changes no sum beyond rounding.
     audit: None where the run carries no canaries.
+    user: how users enter, where they are the unit; None for records.
     """
 
     model: ModelSpec
@@ -128,6 +130,7 @@ class TrainSpec:
     clip_profile: ClipProfile | None = None
     precision: Precision = "float32"
     device: Device = "cpu"
+    user: UserSpec | None = None
 
     def with_noise(self, noise_multiplier: str) -> "TrainSpec":
         """The spec that a job stores: this one with its noise fixed and its target resolved."""
@@ -201,6 +204,8 @@ class TrainSpec:
                 "canaries": self.audit.canaries,
                 "delta": decimal_text(self.audit.delta),
             }
+        if self.user is not None:
+            document["user"] = self.user.to_json()
         if self.evaluation is not None:
             document["evaluation"] = {
                 "dataset_id": self.evaluation.dataset_id,

@@ -435,12 +435,6 @@ def test_noise_and_target_together_are_refused() -> None:
         _parse(_spec(noise=noise))
 
 
-def test_user_level_data_is_refused_and_never_priced_by_the_record() -> None:
-    unit = UnitOfPrivacy("user", "note", max_rows_per_user=10)
-    with pytest.raises(MechanismNotPriced, match="user"):
-        _parse(SPEC, _dataset(unit=unit))
-
-
 def test_poisson_sampling_under_replacement_is_refused() -> None:
     with pytest.raises(MechanismNotPriced, match="replace_one"):
         _parse(SPEC, _dataset(relation="replace_one"))

@@ -27,6 +27,12 @@ LIMITS = (
     "accuracy is measured on the named public set only; elsewhere it is unknown",
 )
 
+OF_USERS = (
+    "of a user's records at most rows_most are trained on, chosen at random; those of no user are "
+    "left out",
+    "rates and divisors count users; two accounts of one person are two users",
+)
+
 
 def model_card(
     spec: TrainSpec,
@@ -70,7 +76,8 @@ def model_card(
         },
         "data": _data(spec, private),
         "privacy": {
-            "unit_of_privacy": "record",
+            "unit_of_privacy": _unit(private),
+            **({} if spec.user is None else {"user": spec.user.to_json()}),
             "relation": private.dataset.relation,
             "parts": [
                 {"mechanism": part.mechanism.to_json(), "max_units": part.max_units}
@@ -92,7 +99,7 @@ def model_card(
             },
             "library_digests": {name: _digest(name) for name in LIBRARIES},
         },
-        "limits": list(LIMITS),
+        "limits": [*LIMITS, *([] if spec.user is None else OF_USERS)],
         "intended_use": (
             f"Predicts {spec.label or 'what comes next'} from {', '.join(spec.features[:20])} for "
             "records like those described by the dataset's purpose; a person answers for any other "
@@ -105,6 +112,11 @@ def _digest(library: str) -> str:
     """Of the list of a library's files with their hashes: where two are equal, so are the files."""
     listed = distribution(library).read_text("RECORD") or ""
     return f"sha256:{sha256(listed.encode()).hexdigest()}"
+
+
+def _unit(private: Input) -> str:
+    unit = private.dataset.unit
+    return "record" if unit is None else unit.kind
 
 
 def _data(spec: TrainSpec, private: Input) -> dict[str, Any]:

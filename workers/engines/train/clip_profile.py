@@ -14,12 +14,14 @@ from app.domain.training.clipping import ClipProfile, clip_grid
 from kernels.private.model import PrivateModel, privatize
 from kernels.private.spec import ClipSpec
 from workers.engines.query.noise import score_sampler
-from workers.engines.train.data import Table
+from workers.engines.train.data import Examples
 
 Losses = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
-def gradient_norms(private: PrivateModel, example: Tensor, losses: Losses, table: Table) -> Tensor:
+def gradient_norms(
+    private: PrivateModel, example: Tensor, losses: Losses, table: Examples
+) -> Tensor:
     """Each record's gradient norm over all parameters together, at the weights as they are.
 
     One record at a time: its norm is then a function of that record to the last bit. In a batch the

@@ -34,7 +34,7 @@ from workers.engines.train.audit import audit_report
 from workers.engines.train.card import model_card
 from workers.engines.train.card_text import card_markdown
 from workers.engines.train.clip_profile import choose, gradient_norms
-from workers.engines.train.data import Table, columns_of, read_records
+from workers.engines.train.data import Examples, Table, columns_of, read_examples, read_records
 from workers.engines.train.examination import examined
 from workers.engines.train.networks import accuracy, losses_in, made_up, size, start
 from workers.engines.train.noise import Stream
@@ -129,7 +129,7 @@ class TrainingPlan:
         normals = torch.zeros(size(model))
         noise.add_gaussian_([normals], 1.0, stream=Stream.INITIAL_WEIGHTS, step=0)
         start(model, normals)
-        table: Table | None = None
+        table: Examples | None = None
         if spec.clip_profile is not None:
             ledger.start(PROFILE_PART, 1)  # durable before a row is read or noise is drawn (L2, L6)
             table = self._read()
@@ -171,11 +171,12 @@ class TrainingPlan:
     def _part(self) -> ReservedPart:
         return self.work.parts[self.spec.steps_place]
 
-    def _read(self) -> Table:
+    def _read(self) -> Examples:
         source = self.work.inputs[0]
-        return read_records(self.spec, source.dataset, source, spill=self.work.scratch / SPILL)
+        spill = self.work.scratch / SPILL
+        return read_examples(self.spec, source.dataset, source, salt=self.work.salt, spill=spill)
 
-    def _norms(self, table: Table) -> Tensor:
+    def _norms(self, table: Examples) -> Tensor:
         """Of every record, at the weights as they are. Private."""
         example, _ = made_up(self.spec.model, _width(self.spec, self.work.inputs[0].dataset))
         return gradient_norms(self.private, example, losses_in(self.spec.precision), table)
@@ -241,7 +242,8 @@ def _examined(spec: TrainSpec, dataset: Dataset) -> PrivateModel:
         EngineRefused: it cannot be trained privately; names the module and the remedy.
     """
     try:
-        return examined(spec.model, _width(spec, dataset), clip_of(spec), spec.precision)
+        width = _width(spec, dataset)
+        return examined(spec.model, width, clip_of(spec), spec.precision, spec.user)
     except ModelRefused as refusal:
         raise EngineRefused(str(refusal)) from refusal
 

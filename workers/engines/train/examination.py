@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from app.domain.training.installed import InstalledModel
 from app.domain.training.models import ModelSpec
 from app.domain.training.spec import Precision
+from app.domain.training.users import UserSpec
 from kernels.private.check import trainable_modules
 from kernels.private.model import PrivateModel, privatize
 from kernels.private.spec import ClipSpec, ModelRefused
@@ -20,7 +21,11 @@ _TOLERANCE = 1e-5
 
 
 def examined(
-    spec: ModelSpec, inputs: int, clip: ClipSpec, precision: Precision = "float32"
+    spec: ModelSpec,
+    inputs: int,
+    clip: ClipSpec,
+    precision: Precision = "float32",
+    user: UserSpec | None = None,
 ) -> PrivateModel:
     """The model of a spec, taken over to be clipped, after passes over made-up records.
 
@@ -28,6 +33,9 @@ def examined(
         ModelRefused: it cannot be trained privately; names the module and the remedy.
     """
     records, labels = made_up(spec, inputs)
+    if user is not None and user.each_step == "all":
+        records = records[:, None].repeat(1, user.rows_most, 1)
+        labels = labels[:, None].repeat(1, user.rows_most)
     if not isinstance(spec, InstalledModel):
         private = privatize(build(spec, inputs), clip, (records,))
         private.sum_gradients(losses_in(precision), records, labels)

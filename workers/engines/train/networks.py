@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from app.domain.training.models import PADDING, Cnn, Logistic, Mlp, ModelSpec, TransformerLm
 from app.domain.training.spec import Precision
+from workers.engines.train.users import NO_RECORD
 
 # Between the layers.
 ACTIVATIONS = {"logistic": None, "mlp": "tanh", "cnn": "tanh", "transformer_lm": "gelu"}
@@ -39,7 +40,7 @@ class Layered(nn.Module):
         self.layers = nn.ModuleList(nn.Linear(*each) for each in pairwise(widths))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, D) -> (B, classes)."""
+        """(..., D) -> (..., classes)."""
         for depth, layer in enumerate(self.layers):
             x = layer(torch.tanh(x) if depth else x)
         return x
@@ -181,11 +182,18 @@ def losses(model: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
 
     Args:
         model: of `build`.
-        inputs: (B, D) float32 features, or (B, T) token numbers.
+        inputs: (B, D) float32 features, (B, T) token numbers, or (B, R, D): users with R records.
         labels: (B,) classes, or (B, T) the tokens that come next; padding is no target. Their
-            losses are divided by T, which is public.
+            losses are divided by T, which is public. Of users (B, R) classes, `NO_RECORD` where
+            one has fewer: a user's loss is the mean of his own records', which is his alone.
     """
     scores = model(inputs).float()
+    if inputs.dim() == 3:
+        of_records = functional.cross_entropy(
+            scores.flatten(0, 1), labels.flatten(), reduction="none", ignore_index=NO_RECORD
+        )
+        count = (labels != NO_RECORD).sum(dim=1).clamp(min=1)
+        return of_records.view(labels.shape).sum(dim=1) / count
     if labels.dim() == 1:
         return functional.cross_entropy(scores, labels, reduction="none")
     each = functional.cross_entropy(

@@ -13,7 +13,7 @@ from kernels.noise.source import NoiseSource
 from kernels.private.model import PrivateModel
 from kernels.private.spec import ClipSpec
 from workers.engines.train.canaries import ShadowCanaries
-from workers.engines.train.data import Table
+from workers.engines.train.data import Examples
 from workers.engines.train.networks import losses_in
 from workers.engines.train.noise import Stream
 from workers.engines.train.sampling import PoissonSampler
@@ -85,7 +85,7 @@ class NoisyGradients:
         """Of the noise on the sum: the multiplier times the sensitivity, rounded up."""
         return math.nextafter(self.noise_multiplier * self.private.sensitivity(), math.inf)
 
-    def step(self, table: Table, step: int) -> None:
+    def step(self, table: Examples, step: int) -> None:
         """Leave the noisy mean gradient of one logical batch in the parameters, ready to be used.
 
         An empty draw gives noise alone. The noise goes on the sum once, whatever the number of
@@ -113,7 +113,7 @@ class NoisyGradients:
                     found[-1].append(parameter.grad)
         return found
 
-    def clipped_sum(self, table: Table, drawn: Tensor) -> None:
+    def clipped_sum(self, table: Examples, drawn: Tensor) -> None:
         """Leave the sum of the drawn records' clipped gradients in the parameters. Private."""
         self.private.model.zero_grad(set_to_none=True)
         losses = losses_in(self.precision)

@@ -1,7 +1,7 @@
 """Attacks on the engine: nothing before its start, nothing unpaid, no word about the rows."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
@@ -35,7 +35,7 @@ from workers.engines.api import (
     ReservedPart,
     Work,
 )
-from workers.engines.train.data import read_records
+from workers.engines.train.data import read_examples, read_records
 from workers.engines.train.engine import TrainingEngine
 
 PIXELS = Column("pixels", "float32", low=Decimal(0), high=Decimal(16), shape=(64,))
@@ -146,12 +146,16 @@ def ledger(monkeypatch: pytest.MonkeyPatch) -> _Ledger:
     """A ledger whose log also shows each reading of a file."""
     found = _Ledger()
 
-    def logged(spec: TrainSpec, dataset: Dataset, source: Input, **kwargs: Any) -> Any:
-        assert source.file is not None
-        found.log.append(("read", source.file.name))
-        return read_records(spec, dataset, source, **kwargs)
+    def logging(read: Callable[..., Any]) -> Callable[..., Any]:
+        def logged(spec: TrainSpec, dataset: Dataset, source: Input, **kwargs: Any) -> Any:
+            assert source.file is not None
+            found.log.append(("read", source.file.name))
+            return read(spec, dataset, source, **kwargs)
 
-    monkeypatch.setattr("workers.engines.train.engine.read_records", logged)
+        return logged
+
+    for read in (read_records, read_examples):
+        monkeypatch.setattr(f"workers.engines.train.engine.{read.__name__}", logging(read))
     return found
 
 

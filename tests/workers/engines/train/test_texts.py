@@ -28,7 +28,7 @@ def _read(folder: Path, kind: str, values: list[Any], column: Column, model: Any
         connection.execute(f"COPY t TO '{file}' (FORMAT parquet)")
     source = Source("demo", "rows.parquet", "parquet")
     dataset = Dataset("d1", "rows", "public", (column,), source)
-    return read_tokens(Input(dataset, 1, file), column, model, spill=folder / "spill")
+    return read_tokens(Input(dataset, 1, file), column, model, spill=folder / "spill")[0]
 
 
 @pytest.mark.parametrize(
