@@ -5,6 +5,7 @@ G_b = sum_t g[b, t] a[b, t]^T for the weight (P, D) and sum_t g[b, t] for the bi
 `reference.py` is the definition (float64, one example at a time); every form faces the same tests.
 """
 
+import math
 from typing import NamedTuple, Protocol
 
 import torch
@@ -17,6 +18,8 @@ NORM_SLACK = 1.0 + 2.0**-21
 FACTOR_SHRINK = 1.0 - 2.0**-23
 # From this share on, what a ghost norm's proof adds is worth a direct norm instead.
 REDO_ABOVE = 1.25
+CLIP_NORM_LEAST = 1e-6
+CLIP_NORM_MOST = 1e6
 
 
 class ClippedLayer(NamedTuple):
@@ -146,6 +149,16 @@ class LayerKernel(Protocol):
 
     def rows_norm2(self, rows: Tensor) -> Tensor:
         """(B,) float64: the squared norm of each (B, ...) row, never underestimated."""
+
+
+def require_clip_norm(clip_norm: float) -> None:
+    """Refuse a clip norm outside the range in which the rounding bounds were derived.
+
+    Raises:
+        ValueError: not finite, or outside [1e-6, 1e6].
+    """
+    if not (math.isfinite(clip_norm) and CLIP_NORM_LEAST <= clip_norm <= CLIP_NORM_MOST):
+        raise ValueError(f"clip_norm must lie in [{CLIP_NORM_LEAST}, {CLIP_NORM_MOST}]")
 
 
 def factors_of(norms: Tensor, bound: float, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -7,8 +7,14 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from kernels.clip.api import require_clip_norm
-from kernels.layers.api import NORM_SLACK, ClippedLayer, Convolution, LayerKernel, widened
+from kernels.layers.api import (
+    NORM_SLACK,
+    ClippedLayer,
+    Convolution,
+    LayerKernel,
+    require_clip_norm,
+    widened,
+)
 from kernels.layers.plain_torch import PlainLayers
 from kernels.native.library import ConvBatch, Library, LinearBatch, library
 

@@ -10,9 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kernels.clip.api import require_clip_norm
 from kernels.layers import triton_kernels as kernels
-from kernels.layers.api import ClippedLayer, factors_of
+from kernels.layers.api import (
+    ClippedLayer,
+    factors_of,
+    require_clip_norm,
+)
 from kernels.noise.api import (
     require_blocks,
     require_standard_deviation,
@@ -130,7 +133,7 @@ class TritonNoise:
         self, values: Tensor, standard_deviation: float, key: bytes, nonce: bytes, counter: int = 0
     ) -> int:
         """ChaCha20 a lane, Box-Muller behind it."""
-        require_stream(0, key, nonce)
+        require_stream(key, nonce)
         require_standard_deviation(standard_deviation)
         if values.dtype != torch.float32 or not values.is_contiguous():
             raise ValueError("noise is added to dense float32 tensors")

@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor
 
-from kernels.clip.api import require_clip_norm
 from kernels.layers.api import (
     NORM_SLACK,
     ClippedLayer,
     Convolution,
     Segments,
     factors_of,
+    require_clip_norm,
     widened,
 )
 

@@ -1,1 +1,1 @@
-"""Keyed Gaussian noise: one door (`api`), one definition (`reference`), one fast form a machine."""
+"""Keyed Gaussian noise: one door (`api`), one cipher (`chacha20`), one fast form a machine."""

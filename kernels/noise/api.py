@@ -1,6 +1,6 @@
-"""The door of the noise kernels: standard normals as a fixed function of a key and a nonce.
+"""The door of the noise kernels: noise as a fixed function of a key and a nonce.
 
-`reference.py` is the definition (Python integers and libm), `fused_cpu.py` the vectorised form.
+`in_place.py` holds its forms; `chacha20.py` and `lattice.py` define cipher and discrete noise.
 Keys come from the caller, who draws them from the operating system and never repeats a
 (key, nonce) pair (L7, R14); a kernel has no state and no randomness of its own.
 """
@@ -17,33 +17,6 @@ CHUNK_COORDINATES = 256
 CHUNK_BLOCKS = 16
 # The discrete sampler compares integers of 128 bits.
 DEVIATION_MOST = 2**40
-# Two words a coordinate, sixteen words a block, and a block counter of 32 bits.
-SIZE_MOST = 2**34
-
-
-class NoiseKernel(Protocol):
-    """One implementation of the noise operations."""
-
-    name: str
-
-    def standard_normal(self, size: int, key: bytes, nonce: bytes) -> Tensor:
-        """Independent standard normals, one for each coordinate.
-
-        Args:
-            size: how many, from 0 to 2**34.
-            key: 32 secret bytes from the operating system.
-            nonce: 12 bytes that are used once with this key.
-
-        Returns:
-            (size,) float64. Coordinates 2j and 2j + 1 are one Box-Muller pair from words 4j to
-            4j + 3 of the ChaCha20 key stream that starts at block 0: the radius from the first
-            64 bits, low word first, the angle from the next.
-
-        Guarantee: independent N(0, 1) under the assumption that ChaCha20 is a pseudo-random
-        function, up to float64 rounding and a tail that ends at 8.58. Float Gaussian noise is
-        outside the theorem of the Gaussian mechanism (R25).
-        Source: RFC 8439, section 2.3; Box and Muller 1958.
-        """
 
 
 class InPlaceNoise(Protocol):
@@ -90,16 +63,14 @@ class InPlaceNoise(Protocol):
         """
 
 
-def require_stream(size: int, key: bytes, nonce: bytes) -> None:
+def require_stream(key: bytes, nonce: bytes) -> None:
     """Refuse what would not be one key stream of RFC 8439.
 
     Raises:
-        ValueError: a key or a nonce of another length, or more words than one counter covers.
+        ValueError: a key or a nonce of another length.
     """
     if len(key) != KEY_BYTES or len(nonce) != NONCE_BYTES:
         raise ValueError(f"a key has {KEY_BYTES} bytes and a nonce {NONCE_BYTES}")
-    if not 0 <= size <= SIZE_MOST:
-        raise ValueError(f"size must lie in [0, {SIZE_MOST}]")
 
 
 def require_in_place(values: Tensor, dtype: torch.dtype) -> None:

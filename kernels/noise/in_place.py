@@ -20,7 +20,7 @@ from kernels.noise.api import (
     require_standard_deviation,
     require_stream,
 )
-from kernels.noise.fused_cpu import chacha20_words
+from kernels.noise.chacha20 import chacha20_words
 
 _CHUNKS_AT_ONCE = 2**9
 
@@ -34,7 +34,7 @@ class PlainInPlaceNoise:
         self, values: Tensor, standard_deviation: float, key: bytes, nonce: bytes, counter: int = 0
     ) -> int:
         """Slabs of the key stream, Box-Muller in float64."""
-        require_stream(0, key, nonce)
+        require_stream(key, nonce)
         require_in_place(values, torch.float32)
         require_standard_deviation(standard_deviation)
         end = require_blocks(values.numel(), counter)
@@ -51,7 +51,7 @@ class PlainInPlaceNoise:
 
     def add_discrete_noise_(self, values: Tensor, deviation: int, key: bytes, nonce: bytes) -> None:
         """By the definition."""
-        require_stream(0, key, nonce)
+        require_stream(key, nonce)
         require_in_place(values, torch.int64)
         require_deviation(deviation)
         lattice.add_discrete_noise_(values, deviation, key, nonce)
@@ -70,7 +70,7 @@ class FusedInPlaceNoise(PlainInPlaceNoise):
         self, values: Tensor, standard_deviation: float, key: bytes, nonce: bytes, counter: int = 0
     ) -> int:
         """ChaCha20, Box-Muller and the sum in registers; each thread owns whole chunks."""
-        require_stream(0, key, nonce)
+        require_stream(key, nonce)
         require_in_place(values, torch.float32)
         require_standard_deviation(standard_deviation)
         end = require_blocks(values.numel(), counter)
@@ -83,7 +83,7 @@ class FusedInPlaceNoise(PlainInPlaceNoise):
 
     def add_discrete_noise_(self, values: Tensor, deviation: int, key: bytes, nonce: bytes) -> None:
         """The definition in 128-bit integers."""
-        require_stream(0, key, nonce)
+        require_stream(key, nonce)
         require_in_place(values, torch.int64)
         require_deviation(deviation)
         self._library.call(
@@ -93,7 +93,7 @@ class FusedInPlaceNoise(PlainInPlaceNoise):
 
     def key_stream(self, key: bytes, nonce: bytes, counter: int, blocks: int) -> bytes:
         """The key stream itself, for the vectors of RFC 8439."""
-        require_stream(0, key, nonce)
+        require_stream(key, nonce)
         words = torch.empty(blocks * 16, dtype=torch.int32)
         self._library.call("key_stream", words.data_ptr(), blocks, key, nonce, counter)
         return struct.pack(f"<{blocks * 16}i", *words.tolist())

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from kernels.noise.reference import chacha20_block
+from kernels.noise.chacha20 import chacha20_block
 
 CHUNK_INTEGERS = 1024
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from kernels.clip.api import require_clip_norm
+from kernels.layers.api import require_clip_norm
 
 Mode = Literal["per_layer", "flat", "per_group", "stream"]
 PlanName = Literal["auto", "direct", "ghost", "keep"]

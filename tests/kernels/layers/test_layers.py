@@ -191,6 +191,29 @@ def test_a_dropped_row_is_not_read_wherever_its_positions_fall(kernel: LayerKern
         assert _gap(one, other) < 2e-6
 
 
+@pytest.mark.parametrize("bound", [0.0, -1.0, math.nan, math.inf, 1e-7, 1e7])
+def test_a_clip_norm_without_a_proof_is_refused(kernel: LayerKernel, bound: float) -> None:
+    a, g = _factors((3, 5, 7, 9), torch.float32)
+    with pytest.raises(ValueError, match="clip_norm"):
+        kernel.clip_sum(a, g, bound, has_bias=True)
+    x, y = torch.ones(1, 2, 4, 4), torch.ones(1, 3, 3, 3)
+    shape = Convolution((2, 2), (1, 1), (0, 0), (1, 1), 1)
+    with pytest.raises(ValueError, match="clip_norm"):
+        kernel.conv_clip_sum(x, y, shape, bound, has_bias=True)
+
+
+@pytest.mark.parametrize("bound", [1e-6, 1.0, 1e6])
+def test_extreme_factors_do_not_leave_the_ball(kernel: LayerKernel, bound: float) -> None:
+    # Subnormal and huge float32, whose products round, vanish or overflow.
+    sizes = (1e-42, 1e-20, 1.0, 1e10, 1e30, 3e38)
+    for activation, gradient in itertools.product(sizes, sizes):
+        a, g = torch.full((1, 2, 5), activation), torch.full((1, 2, 3), gradient)
+        found = kernel.clip_sum(a, g, bound, has_bias=True)
+        assert found.bias is not None
+        squares = found.weight.double().square().sum() + found.bias.double().square().sum()
+        assert float(squares.sqrt()) <= bound * (1 + 1e-6)
+
+
 def test_an_empty_batch_sums_to_zero(kernel: LayerKernel) -> None:
     found = kernel.clip_sum(torch.empty(0, 4, 5), torch.empty(0, 4, 6), 1.0, has_bias=True)
     assert torch.equal(found.weight, torch.zeros(6, 5))

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from kernels.layers.reference import ReferenceLayers
+from kernels.noise.chacha20 import chacha20_block
 from kernels.noise.in_place import PlainInPlaceNoise
-from kernels.noise.reference import chacha20_block
 
 os.environ["TRITON_INTERPRET"] = "1"  # read when the kernels are defined, so before they are
 pytest.importorskip("triton", reason="triton has no wheel for this platform")

@@ -10,8 +10,8 @@ from scipy import stats
 
 from kernels.native.library import forced, library
 from kernels.noise.api import InPlaceNoise
+from kernels.noise.chacha20 import chacha20_block
 from kernels.noise.in_place import FusedInPlaceNoise, PlainInPlaceNoise, best
-from kernels.noise.reference import chacha20_block
 from kernels.noise.source import Grid, NoiseSource
 from tests.kernels.paths import OWN_PRODUCTS, paths, taking
 
@@ -70,6 +70,17 @@ def test_the_layout_is_the_door_s() -> None:
     at = 256 * chunk + 32 * i + block
     assert float(values[at]) == pytest.approx(radius * math.cos(angle), rel=1e-5)
     assert float(values[at + 16]) == pytest.approx(radius * math.sin(angle), rel=1e-5)
+
+
+@pytest.mark.parametrize("part", ["key", "nonce"])
+def test_another_key_or_nonce_shares_no_value(noise: InPlaceNoise, part: str) -> None:
+    key = bytes([1]) + KEY[1:] if part == "key" else KEY
+    nonce = NONCE[:-1] + bytes([1]) if part == "nonce" else NONCE
+    first, second = torch.zeros(512), torch.zeros(512)
+    noise.add_noise_(first, 1.0, KEY, NONCE)
+    noise.add_noise_(second, 1.0, key, nonce)
+    # Floats of 24 bits may meet by chance; a shared stream would repeat all of them.
+    assert len(set(first.tolist()) & set(second.tolist())) < 3
 
 
 def test_threads_do_not_change_the_noise(noise: InPlaceNoise) -> None:

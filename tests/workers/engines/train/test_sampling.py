@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from kernels.noise.fused_cpu import chacha20_words
+from kernels.noise.chacha20 import chacha20_words
 from workers.engines.train.sampling import PoissonSampler
 
 RECORDS, DRAWS, RATE = 200, 2_000, 0.05

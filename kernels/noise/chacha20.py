@@ -1,42 +1,33 @@
-"""Keyed noise for the CPU: ChaCha20 on rows of blocks at once, Box-Muller in float64."""
+"""ChaCha20 (RFC 8439, section 2.3): one block on Python integers, and rows of blocks at once."""
 
-import math
 import struct
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-
-from kernels.noise.api import require_stream
-from kernels.noise.reference import CONSTANTS
 
 Words = NDArray[np.uint32]
 
-# Blocks worked on at once: 16 words each, so that a round stays within the cache.
-_BLOCKS = 2**12
+_CONSTANTS = (0x61707865, 0x3320646E, 0x79622D32, 0x6B206574)
+_MASK = 0xFFFFFFFF
 
 
-class FusedCpuNoise:
-    """The vectorised form. See `kernels.noise.api.NoiseKernel` for the stream's layout."""
+def chacha20_block(key: bytes, nonce: bytes, counter: int) -> list[int]:
+    """The sixteen 32-bit words of one block: the definition."""
+    start = [*_CONSTANTS, *struct.unpack("<8I", key), counter, *struct.unpack("<3I", nonce)]
+    state = list(start)
+    for _ in range(10):
+        for a, b, c, d in ((0, 4, 8, 12), (1, 5, 9, 13), (2, 6, 10, 14), (3, 7, 11, 15)):
+            _quarter_round(state, a, b, c, d)
+        for a, b, c, d in ((0, 5, 10, 15), (1, 6, 11, 12), (2, 7, 8, 13), (3, 4, 9, 14)):
+            _quarter_round(state, a, b, c, d)
+    return [(word + first) & _MASK for word, first in zip(state, start, strict=True)]
 
-    name = "fused-cpu"
 
-    def standard_normal(self, size: int, key: bytes, nonce: bytes) -> Tensor:
-        """Box-Muller on slabs of the key stream."""
-        require_stream(size, key, nonce)
-        values = np.empty((size + 7) // 8 * 8, dtype=np.float64)
-        blocks = values.size // 8
-        for first in range(0, blocks, _BLOCKS):
-            count = min(_BLOCKS, blocks - first)
-            bits = chacha20_words(key, nonce, first, count).view("<u8").reshape(-1, 2) >> 11
-            uniform = bits.astype(np.float64)
-            radius = np.sqrt(-2.0 * np.log((uniform[:, 0] + 1.0) * 2.0**-53))
-            angle = (2.0 * math.pi) * (uniform[:, 1] * 2.0**-53)
-            slab = values[8 * first : 8 * (first + count)].reshape(-1, 2)
-            np.multiply(radius, np.cos(angle), out=slab[:, 0])
-            np.multiply(radius, np.sin(angle), out=slab[:, 1])
-        return torch.from_numpy(values[:size])
+def _quarter_round(state: list[int], a: int, b: int, c: int, d: int) -> None:
+    for target, other, mixed, bits in ((a, b, d, 16), (c, d, b, 12), (a, b, d, 8), (c, d, b, 7)):
+        state[target] = (state[target] + state[other]) & _MASK
+        word = state[mixed] ^ state[target]
+        state[mixed] = (word << bits | word >> (32 - bits)) & _MASK
 
 
 def chacha20_words(key: bytes, nonce: bytes, counter: int, blocks: int) -> Words:
@@ -46,7 +37,7 @@ def chacha20_words(key: bytes, nonce: bytes, counter: int, blocks: int) -> Words
     block; the diagonal rounds turn the rows (RFC 8439, section 2.3).
     """
     start = np.empty((4, 4, blocks), dtype=np.uint32)
-    start[0] = np.array(CONSTANTS, dtype=np.uint32)[:, None]
+    start[0] = np.array(_CONSTANTS, dtype=np.uint32)[:, None]
     start[1:3] = np.array(struct.unpack("<8I", key), dtype=np.uint32).reshape(2, 4, 1)
     start[3, 0] = np.arange(counter, counter + blocks, dtype=np.uint64).astype(np.uint32)
     start[3, 1:] = np.array(struct.unpack("<3I", nonce), dtype=np.uint32)[:, None]

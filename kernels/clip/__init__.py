@@ -1,1 +1,0 @@
-"""Per-example clipping: one door (`api`), one definition (`reference`), one fast form a machine."""
