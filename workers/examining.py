@@ -24,6 +24,8 @@ from app.settings import SettingRefused, Settings
 
 log = logging.getLogger(__name__)
 
+EXAMINED_WITHIN_S = 600
+
 
 def examine(entry: InstalledEntry) -> Verdict:
     """Build every example of an installed model and see whether it can be trained privately."""
@@ -43,21 +45,34 @@ def examine(entry: InstalledEntry) -> Verdict:
     return Verdict(accepted=True)
 
 
-def examine_beside() -> None:
-    """Examine what is installed in a process of its own, so that this one loads no torch."""
+def examine_beside() -> threading.Thread | None:
+    """Examine what is installed in a process of its own, so that this one loads no torch.
+
+    Gives what waits for its end; None where nothing is installed.
+    """
     if not installed_models().entries:
-        return
+        return None
 
     def run() -> None:
-        done = subprocess.run(  # noqa: S603 - a command line of our own
-            examiner_command(["--record"]), capture_output=True, text=True, check=False
-        )
+        try:
+            done = subprocess.run(  # noqa: S603 - a command line of our own
+                examiner_command(["--record"]),
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=EXAMINED_WITHIN_S,
+            )
+        except subprocess.TimeoutExpired:
+            log.warning("models.not_examined: a builder or a pass does not end")
+            return
         for line in (done.stdout + done.stderr).splitlines():
             log.log(
                 logging.WARNING if done.returncode else logging.INFO, "models.examined %s", line
             )
 
-    threading.Thread(target=run, name="examine-models", daemon=True).start()
+    waiting = threading.Thread(target=run, name="examine-models", daemon=True)
+    waiting.start()
+    return waiting
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,9 +9,9 @@ import pytest
 
 from app.db.migrate import upgrade
 from app.db.session import make_engine, make_session_maker, snapshot
-from app.services.models import Installed, read_installed, verdict_on
-from tests.installing import NETWORKS, install, reached
-from workers.examining import examine
+from app.services.models import Installed, installed_models, read_installed, verdict_on
+from tests.installing import NETWORKS, PACKAGE, install, reached
+from workers.examining import examine, examine_beside
 
 
 @pytest.fixture
@@ -73,3 +73,31 @@ def test_the_command_names_each_model_and_keeps_what_it_found(tmp_path: Path) ->
         verdicts = {name: verdict_on(session, each.digest) for name, each in entries.items()}
     engine.dispose()
     assert {name for name, each in verdicts.items() if each.accepted} == {"tried_good"}
+
+
+def test_a_worker_that_starts_keeps_its_verdicts_and_loads_no_torch_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path / "packages", ("tried_good", "tried_batch_mean"))
+    url = f"sqlite:///{tmp_path}/ledger.sqlite3"
+    upgrade(url)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'packages'}:{Path.cwd()}")
+    monkeypatch.setenv("EPSILON_DATABASE_URL", url)
+    with reached(tmp_path / "packages"):
+        installed_models.cache_clear()
+        waiting = examine_beside()
+        assert waiting is not None
+        waiting.join()
+        entries = installed_models().entries
+    installed_models.cache_clear()
+    engine = make_engine(url)
+    with snapshot(make_session_maker(engine)) as session:
+        accepted = [n for n, each in entries.items() if verdict_on(session, each.digest).accepted]
+    engine.dispose()
+    assert accepted == ["tried_good"]
+    assert f"{PACKAGE}.networks" not in sys.modules
+
+
+def test_a_worker_without_installed_models_starts_nothing() -> None:
+    installed_models.cache_clear()
+    assert examine_beside() is None

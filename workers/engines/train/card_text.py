@@ -75,6 +75,13 @@ def _start(model: Mapping[str, Any]) -> str:
     return f"{model['initial_weights']}{between}"
 
 
+_UNITS = {
+    "record": "record",
+    "user": "user, whatever records he has,",
+    "user_period": "user's records of one period, however many,",
+}
+
+
 def _evaluation(evaluation: Mapping[str, Any]) -> str:
     found = evaluation["test_accuracy"]
     if found is None:
@@ -84,7 +91,7 @@ def _evaluation(evaluation: Mapping[str, Any]) -> str:
 
 def _privacy(privacy: Mapping[str, Any]) -> list[str]:
     lines = [
-        f"One {privacy['unit_of_privacy']} is protected, relation {privacy['relation']}.",
+        f"One {_UNITS[privacy['unit_of_privacy']]} is protected, relation {privacy['relation']}.",
         f"Clipped {privacy['clip']['mode']}, sensitivity {privacy['sensitivity_l2']} in L2; noise "
         f"of {privacy['noise_multiplier']} times that on each step's sum.",
         "Charged, in the ledger's exact units:",
