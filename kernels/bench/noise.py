@@ -14,7 +14,9 @@ AIM_NS, MUST_NS = 1.3, 1.5
 _NOTES = {
     "avx2": "11 instructions a coordinate are the cipher (no rotation of words: three for one; "
     "whole bytes go by a shuffle), 8 the transform. Tried: sixteen lanes at once, whose state does "
-    "not fit the registers: twice the time.",
+    "not fit the registers: twice the time; the transform of one group between the cipher's rounds "
+    "for the next: 1.17 times; four quarter rounds step by step: the cipher 1.2 times; constants "
+    "at full width in memory: 0.96 times.",
     "plain": "without AVX2 there is neither a shuffle of bytes nor a fused product.",
 }
 _KEY, _NONCE = bytes(range(32)), bytes(12)
