@@ -1,11 +1,8 @@
 // Keyed Gaussian noise: ChaCha20 (RFC 8439) on many blocks at once, one a lane, and Box-Muller
 // behind it in registers; nothing but the target is written.
 
-#ifdef __AVX512F__
-constexpr long BLOCKS_AT_ONCE = 16;
-#else
-constexpr long BLOCKS_AT_ONCE = 8;  // the sixteen words of a block then just fill the registers
-#endif
+// The sixteen words of a block just fill sixteen registers; wider vectors would not stay in them.
+constexpr long BLOCKS_AT_ONCE = LANES;
 constexpr long VECTOR_BYTES = 4 * BLOCKS_AT_ONCE;
 typedef float NoiseFloats __attribute__((vector_size(VECTOR_BYTES)));
 typedef float LooseNoise __attribute__((vector_size(VECTOR_BYTES), aligned(4), may_alias));
