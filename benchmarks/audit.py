@@ -64,6 +64,7 @@ def run(case: Case, *, audited: bool) -> tuple[NoisyGradients, Table]:
         physical_batch_max=256,
         evaluation=None,
         chunk_steps=25,
+        checkpoint_every_steps=25,
         audit=AuditSpec(CANARIES, Decimal("1e-5")) if audited else None,
     )
     model = build(spec.model, case.inputs)

@@ -16,6 +16,7 @@ from app.domain.errors import (
     InvalidParameter,
     RefusedByName,
 )
+from app.domain.training.chunks import parse_chunks
 from app.domain.training.clipping import parse_clipping, read_decimal
 from app.domain.training.inputs import parse_features, parse_label, parse_language
 from app.domain.training.models import ModelSpec, TransformerLm
@@ -41,7 +42,6 @@ from app.domain.training.users import parse_user, require_no_user_column, requir
 __all__ = ["TrainSpec", "evaluation_dataset_id", "parse_training"]
 
 STEPS_MOST = 1_000_000
-CHUNK_STEPS_DEFAULT = 25
 PHYSICAL_BATCH_DEFAULT = 256
 # Numbers that one physical batch holds between the layers of the model: 1 GB with their gradients.
 BATCH_NUMBERS_MOST = 2**27
@@ -58,9 +58,6 @@ AUDIT_DEFAULT: Final[Mapping[str, Any]] = {"canaries": 10_000, "delta": "1e-5"}
 AUDIT_DELTA_RANGE = (Decimal("1e-12"), Decimal("1e-2"))
 
 _NOT_POISSON = ("shuffled", "shuffle", "fixed", "fixed_size", "without_replacement", "cyclic")
-_LATER = {
-    "checkpoint_every_steps": "runs do not resume from checkpoints in this version",
-}
 
 
 def evaluation_dataset_id(document: object) -> str | None:
@@ -108,13 +105,9 @@ def parse_training(
         ),
         optional=(
             *("label", "normalise_by", "physical_batch_max", "evaluation", "chunk_steps"),
-            *("audit", "device", "precision", "user"),
-            *_LATER,
+            *("checkpoint_every_steps", "audit", "device", "precision", "user"),
         ),
     )
-    for key, reason in _LATER.items():
-        if key in fields:
-            raise InvalidParameter(under(pointer, key), f"{reason}; leave the key out")
     read_integer(fields["v"], f"{pointer}/v", low=1, high=1)
     read_choice(fields["algorithm"], f"{pointer}/algorithm", ("dp_sgd",))
     device = _read_device(fields.get("device", "cpu"), offer, f"{pointer}/device")
@@ -130,6 +123,7 @@ def parse_training(
     fitting = BATCH_NUMBERS_MOST // (model.numbers(inputs) * (user.rows_at_once if user else 1))
     noise_multiplier, target = _parse_noise(fields["noise"], f"{pointer}/noise")
     steps = read_integer(fields["steps"], f"{pointer}/steps", low=1, high=STEPS_MOST)
+    chunk_steps, every = parse_chunks(fields, steps, pointer, steps_most=STEPS_MOST)
     spec = TrainSpec(
         model=model,
         features=tuple(column.name for column in features),
@@ -163,12 +157,8 @@ def parse_training(
             public,
             f"{pointer}/evaluation",
         ),
-        chunk_steps=read_integer(
-            fields.get("chunk_steps", CHUNK_STEPS_DEFAULT),
-            f"{pointer}/chunk_steps",
-            low=1,
-            high=STEPS_MOST,
-        ),
+        chunk_steps=chunk_steps,
+        checkpoint_every_steps=every,
         audit=_parse_audit(fields.get("audit", AUDIT_DEFAULT), f"{pointer}/audit"),
     )
     _require_bounded_work(spec, inputs, fitting, dataset.nominal_size, pointer)

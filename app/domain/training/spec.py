@@ -107,6 +107,7 @@ class TrainSpec:
     clip_mode: what is clipped together; the whole stays within C in each.
     noise_multiplier: noise standard deviation over C; None while only a target is given.
     chunk_steps: how many steps become durable as started at a time (R13).
+    checkpoint_every_steps: how often a run keeps what it has; a multiple of chunk_steps (R14).
     physical_batch_max: units in memory at once; it changes no sum beyond rounding.
     audit: None where the run carries no canaries.
     user: how users enter, where they are the unit; None for records.
@@ -125,6 +126,7 @@ class TrainSpec:
     physical_batch_max: int
     evaluation: EvaluationSpec | None
     chunk_steps: int
+    checkpoint_every_steps: int
     audit: AuditSpec | None = None
     clip_mode: ClipMode = "flat"
     clip_profile: ClipProfile | None = None
@@ -193,6 +195,7 @@ class TrainSpec:
             "optimizer": self.optimizer.to_json(),
             "physical_batch_max": self.physical_batch_max,
             "chunk_steps": self.chunk_steps,
+            "checkpoint_every_steps": self.checkpoint_every_steps,
             "precision": self.precision,
             "device": self.device,
             "audit": None,

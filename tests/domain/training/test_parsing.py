@@ -149,6 +149,7 @@ def test_neither_clip_norm_nor_divisor_nor_learning_rate_changes_the_charge(clip
         _spec(normalise_by=None, physical_batch_max=None, evaluation=None, device=None),
         _spec(model={"name": "logistic"}),
         _spec(optimizer={"name": "adam", "learning_rate": 0.01}, chunk_steps=7),
+        _spec(chunk_steps=7, checkpoint_every_steps=21),
         _spec(noise={"target": {"epsilon": "4", "delta": "1e-6"}}),
         _spec(noise={"target": {"epsilon": "4", "delta": "1e-6", "from": "now"}}),
         _spec(features=["age", "pixels"], sampling={"kind": "poisson", "rate": "5e-2"}),
@@ -186,7 +187,19 @@ def test_every_default_stands_in_the_stored_form() -> None:
     assert stored["normalise_by"] == 70  # rate 0.05 of the nominal 1400, not of any row count
     assert stored["physical_batch_max"] == 256
     assert stored["chunk_steps"] == 25
+    assert stored["checkpoint_every_steps"] == 50  # at least a tenth of 300 steps
     assert stored["device"] == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("steps", "chunk", "every"),
+    [(1, 25, 25), (40, 10, 10), (250, 25, 25), (1000, 25, 100), (10_000, 25, 250), (10**6, 1, 10)],
+)
+def test_a_run_keeps_what_it_has_each_tenth_and_at_least_each_tenth_chunk(
+    steps: int, chunk: int, every: int
+) -> None:
+    stored = _parse(_spec(steps=steps, chunk_steps=chunk)).to_json()
+    assert stored["checkpoint_every_steps"] == every
 
 
 def test_a_target_has_no_charge_until_it_is_resolved() -> None:
@@ -300,7 +313,10 @@ def _edit(path: str, value: object) -> Callable[[dict[str, Any]], None]:
         ("/spec/physical_batch_max", 0),
         ("/spec/chunk_steps", 0),
         ("/spec/device", "tpu"),
-        ("/spec/checkpoint_every_steps", 50),
+        ("/spec/checkpoint_every_steps", 0),
+        ("/spec/checkpoint_every_steps", 30),
+        ("/spec/checkpoint_every_steps", "50"),
+        ("/spec/checkpoint_every_steps", None),
         ("/spec/audit/canaries", 999),
         ("/spec/audit/canaries", True),
         ("/spec/audit/delta", "0"),

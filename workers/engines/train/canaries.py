@@ -11,7 +11,7 @@ Not covered: data that leaks past the gradients (R13), and a wrong neighbouring 
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -151,6 +151,16 @@ class ShadowCanaries:
         self._score += torch.log1p(exponent.expm1_().mul_(self._rate))
         self._squares += values.div_(self._noise).square_() @ self._others
         self._steps += 1
+
+    def seen(self) -> dict[str, Tensor]:
+        """What they have seen so far, and who is in, for a checkpoint; nobody's data."""
+        return {"others": self._others, "score": self._score, "squares": self._squares}
+
+    def go_on(self, seen: Mapping[str, Tensor], *, steps: int) -> None:
+        """Be the canaries of an earlier claim, with their coins, after that many steps (R14)."""
+        self._others = seen["others"]
+        self._members = (self._others == 0.0).nonzero().flatten()
+        self._score, self._squares, self._steps = seen["score"], seen["squares"], steps
 
     def scores(self) -> CanaryScores:
         """What an attack knows at the end."""

@@ -39,6 +39,7 @@ def model_card(
     private: Input,
     *,
     steps_run: int,
+    steps_started: int,
     test_accuracy: float | None,
     audit: dict[str, Any] | None,
     kernels: dict[str, Any],
@@ -49,7 +50,8 @@ def model_card(
         spec: what was asked, with the C that was used.
         private: the dataset version that was trained on.
         steps_run: the steps that shaped these weights; fewer than were started after a resume
-            or a stop (R14).
+            (R14), and fewer than were reserved after a stop.
+        steps_started: the steps that are charged.
         test_accuracy: on the public set, or None where none was named.
         audit: what the run's canaries say of it, or None where it carried none.
         kernels: names of the code paths that clipped and drew noise.
@@ -71,6 +73,7 @@ def model_card(
             "loss": stored["loss"],
             "optimizer": stored["optimizer"],
             "steps_reserved": spec.steps,
+            "steps_started": steps_started,
             "steps_that_shaped_the_model": steps_run,
             "normalise_by": stored["normalise_by"],
         },

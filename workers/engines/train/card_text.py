@@ -26,6 +26,7 @@ def card_markdown(card: Mapping[str, Any]) -> str:
             [
                 f"{training['algorithm']}, {training['loss']}, {_listed(training['optimizer'])}.",
                 f"{training['steps_that_shaped_the_model']} steps shaped these weights; "
+                f"{training['steps_started']} were started and are charged, "
                 f"{training['steps_reserved']} were reserved.",
                 f"Sums are divided by {training['normalise_by']}, which is public.",
             ],

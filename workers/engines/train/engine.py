@@ -33,6 +33,7 @@ from workers.engines.rows import RowsUnreadable
 from workers.engines.train.audit import audit_report
 from workers.engines.train.card import model_card
 from workers.engines.train.card_text import card_markdown
+from workers.engines.train.checkpoints import RunState, kept_clip_norm
 from workers.engines.train.clip_profile import choose, gradient_norms
 from workers.engines.train.data import Examples, Table, columns_of, read_examples, read_records
 from workers.engines.train.examination import examined
@@ -83,7 +84,8 @@ class TrainingEngine:
         if not private.has_file():
             raise EngineRefused("the dataset version has no file")
         check_input(private)
-        if spec.clip_profile is not None and work.parts[PROFILE_PART].started_units:
+        is_chosen = kept_clip_norm(work.checkpoints) is not None
+        if spec.clip_profile and work.parts[PROFILE_PART].started_units and not is_chosen:
             # spent, and the reservation has one unit: a second draw would be one too many (R14)
             raise EngineRefused("the clip profile was started before and its choice is lost")
         model = _examined(spec, private.dataset)
@@ -117,12 +119,14 @@ class TrainingPlan:
     def run(self, ledger: JobLedger) -> Outcome:
         """Start each chunk, then run its steps; release the weights and their card.
 
-        Units that were started by an earlier claim are spent and are not run again (R14). A stop
-        that is asked for between chunks ends the run with the weights it has.
+        Units that were started by an earlier claim are spent and are not run again; the run goes on
+        from the last checkpoint, with a key of its own (R14). A stop that is asked for between
+        chunks ends the run with the weights it has.
 
         Raises:
-            JobCancelled: the stop came before anything was started here; nothing was read.
+            JobCancelled: the stop came before there was a step to release; nothing was read.
             ClaimLost: somebody else holds the job; nothing more was read.
+            EngineRefused: all is spent and no checkpoint fits; there is nothing to release.
         """
         spec = self.spec
         model, noise = self.private.model, self.make_noise()
@@ -131,9 +135,12 @@ class TrainingPlan:
         start(model, normals)
         table: Examples | None = None
         if spec.clip_profile is not None:
-            ledger.start(PROFILE_PART, 1)  # durable before a row is read or noise is drawn (L2, L6)
-            table = self._read()
-            spec = spec.with_clip_norm(choose(spec.clip_profile, self._norms(table)))
+            chosen = kept_clip_norm(self.work.checkpoints)
+            if chosen is None:
+                ledger.start(PROFILE_PART, 1)  # durable before rows and noise (L2, L6)
+                table = self._read()
+                chosen = choose(spec.clip_profile, self._norms(table))
+            spec = spec.with_clip_norm(chosen)
             self.private.set_bound(clip_of(spec).bound)
         gradients = NoisyGradients.of(spec, self.private, noise)
         optimizer = make_optimizer(
@@ -142,15 +149,21 @@ class TrainingPlan:
             (gradients.standard_deviation / gradients.divisor) ** 2,
         )
         self.private.check_optimizer(optimizer)
-        first = self._part.started_units
-        done, cancelled = first, False
+        state = RunState(model, optimizer, gradients.canaries, spec.clip_norm_l2)
+        state.go_on(self.work.checkpoints)
+        done, cancelled = self._part.started_units, False
+        if done == spec.steps and not state.steps_run:
+            raise EngineRefused("every step was started before and no checkpoint fits")
+        if table is not None and self.work.checkpoints is not None:
+            # the choice of C is paid for: a kill before the first chunk must not lose it
+            self.work.checkpoints.keep(self._units(done), state.save)
         while done < spec.steps:
             # Chunks lie on a grid that the spec fixes, wherever a run begins (R13).
             until = min((done // spec.chunk_steps + 1) * spec.chunk_steps, spec.steps)
             try:
                 ledger.start(spec.steps_place, until)  # durable before rows and noise (L2, L6)
             except JobCancelled:
-                if table is None:
+                if not state.steps_run:
                     raise
                 cancelled = True
                 break
@@ -163,9 +176,17 @@ class TrainingPlan:
                 optimizer.step()
                 if self._evaluates_at(step):
                     fields["test_accuracy"] = self._accuracy()
+            state.steps_run += until - done
             done = until
+            self._keep(state, done)
             ledger.progress({"step": done, "steps": spec.steps, **fields})
-        return self._release(spec, gradients, steps_run=done - first, cancelled=cancelled)
+        return self._release(
+            spec,
+            gradients,
+            steps_run=state.steps_run,
+            steps_started=done,
+            cancelled=cancelled,
+        )
 
     @property
     def _part(self) -> ReservedPart:
@@ -180,6 +201,22 @@ class TrainingPlan:
         """Of every record, at the weights as they are. Private."""
         example, _ = made_up(self.spec.model, _width(self.spec, self.work.inputs[0].dataset))
         return gradient_norms(self.private, example, losses_in(self.spec.precision), table)
+
+    def _keep(self, state: RunState, done: int) -> None:
+        """Keep a checkpoint where the spec says, at the end, and where the worker is to stop."""
+        kept = self.work.checkpoints
+        if kept is None:
+            return
+        is_due = done % self.spec.checkpoint_every_steps == 0 or done == self.spec.steps
+        if is_due or kept.is_stopping():
+            kept.keep(self._units(done), state.save)
+
+    def _units(self, done: int) -> list[int]:
+        """Of each part, what was started by then: the look that chose C, where there is one."""
+        return [
+            done if place == self.spec.steps_place else part.max_units
+            for place, part in enumerate(self.work.parts)
+        ]
 
     def _evaluates_at(self, step: int) -> bool:
         return self.spec.evaluation is not None and step % self.spec.evaluation.every_steps == 0
@@ -201,7 +238,13 @@ class TrainingPlan:
         )
 
     def _release(
-        self, spec: TrainSpec, gradients: NoisyGradients, *, steps_run: int, cancelled: bool
+        self,
+        spec: TrainSpec,
+        gradients: NoisyGradients,
+        *,
+        steps_run: int,
+        steps_started: int,
+        cancelled: bool,
     ) -> Outcome:
         """Write the artifacts; everything in them is noisy, charged, public or a canary's."""
         audit = self._audit(gradients, steps_run)
@@ -211,6 +254,7 @@ class TrainingPlan:
             spec,
             self.work.inputs[0],
             steps_run=steps_run,
+            steps_started=steps_started,
             test_accuracy=found,
             audit=audit,
             kernels={**self.kernels, **self.private.bounds()},

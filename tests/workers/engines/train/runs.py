@@ -60,6 +60,7 @@ def spec(**changes: object) -> TrainSpec:
         "physical_batch_max": 256,
         "evaluation": None,
         "chunk_steps": 25,
+        "checkpoint_every_steps": 25,
     }
     return TrainSpec(**{**fields, **changes})
 
