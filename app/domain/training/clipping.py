@@ -1,5 +1,6 @@
 """What a record's gradient is clipped to: a given C, or one that a charged look chose (R27)."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
@@ -8,9 +9,9 @@ from functools import cache
 from typing import Any, Final, Literal, cast, get_args
 
 from app.domain.datasets import Dataset
-from app.domain.decimals import decimal_text, parse_decimal
+from app.domain.decimals import decimal_text, float_down, float_up, parse_decimal
 from app.domain.documents import read_choice, read_object
-from app.domain.errors import InvalidParameter
+from app.domain.errors import InvalidParameter, RefusedByName
 from app.domain.mechanisms.parsing import Exponential
 from app.domain.queries.calibration import QUANTILE_PARTS, SAMPLER
 from app.domain.queries.noise import laplace_scale
@@ -29,6 +30,9 @@ GRID_LOW_POWER: Final = -3
 GRID_POWERS: Final = 6
 GRID_EDGES_A_POWER: Final = 40
 _GRID_DIGITS: Final = 6
+COUNT_NOISE_RANGE: Final = (Decimal("1e-3"), Decimal("1e9"))
+# Noise may say anything of a count; C moves by no more than this power of e in one step.
+_LARGEST_MOVE: Final = 20.0
 
 
 @cache
@@ -99,15 +103,85 @@ class ClipProfile:
 
 
 @dataclass(frozen=True, slots=True)
+class AdaptiveClip:
+    """C follows a quantile of the drawn records' norms, step by step (Andrew et al. 2021, Alg. 1).
+
+    Each step also releases how many of its records were not clipped, with noise, and C moves by
+    e^(-learning_rate (share - quantile)) between two public ends. The share is taken of the public
+    divisor, so `normalise_by` should be what a draw is expected to hold.
+
+    The spec's noise multiplier z is what is charged: of gradient AND count, as one release. Proof:
+    a record adds a vector of at most C to the sum of gradients and b - 1/2, at most 1/2 either way,
+    to the sum of counts. With noise of deviation z_g C on the one and s on the other, both divided
+    by their deviations are one Gaussian release with noise 1 of a vector that the record moves by
+    at most sqrt(z_g^-2 + (2 s)^-2); that is 1 / z for
+
+        z_g = (z^-2 - (2 s)^-2)^(-1/2),
+
+    the gradient's own multiplier, rounded up. C depends on earlier releases alone, so the steps
+    compose as before (Andrew et al. 2021, Theorem 1). s >= z keeps z_g within 1.155 z.
+
+    low, high: the ends of C. Without a low one C can run to zero: where most records agree, their
+    norms shrink, and the quantile with them.
+    """
+
+    quantile: Decimal
+    learning_rate: float
+    count_noise: Decimal
+    low: Decimal
+    high: Decimal
+
+    def require_noise(self, noise_multiplier: Decimal, pointer: str) -> None:
+        """Refuse counts that would take most of what is charged.
+
+        Raises:
+            InvalidParameter: the noise of the counts is below the multiplier.
+        """
+        if self.count_noise < noise_multiplier:
+            reason = f"the noise of the counts is at least the multiplier, {noise_multiplier}"
+            raise InvalidParameter(f"{pointer}/adaptive/count_noise", reason)
+
+    def gradient_noise(self, noise_multiplier: Decimal) -> Decimal:
+        """z_g: the gradient's own multiplier where z is charged, rounded up."""
+        with localcontext(Context(prec=50)):
+            four = 4 * self.count_noise**2
+            square = four * noise_multiplier**2 / (four - noise_multiplier**2)
+            return square.sqrt() * (1 + Decimal("1e-40"))
+
+    def moved(self, norm_l2: float, noisy_excess: float, expected: float) -> float:
+        """The C of the next step.
+
+        Args:
+            norm_l2: that of this one.
+            noisy_excess: the noisy sum of b - 1/2 over the records of the step.
+            expected: how many records that is, by a public number.
+        """
+        off = self.learning_rate * (noisy_excess / expected + 0.5 - float(self.quantile))
+        wanted = norm_l2 * math.exp(-min(max(off, -_LARGEST_MOVE), _LARGEST_MOVE))
+        return min(max(wanted, float_up(self.low)), float_down(self.high))
+
+    def to_json(self) -> dict[str, Any]:
+        """The stored form."""
+        return {
+            "quantile": decimal_text(self.quantile),
+            "learning_rate": self.learning_rate,
+            "count_noise": decimal_text(self.count_noise),
+            "low": decimal_text(self.low),
+            "high": decimal_text(self.high),
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Clipping:
     """How the records of a run are clipped.
 
-    norm_l2: C, or None while `profile` has not chosen one.
+    norm_l2: C, or None while `profile` has not chosen one; the first one, where it is `adaptive`.
     """
 
     mode: ClipMode
     norm_l2: Decimal | None
     profile: ClipProfile | None = None
+    adaptive: AdaptiveClip | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The stored form; on a card, with the C that the profile chose."""
@@ -116,6 +190,8 @@ class Clipping:
             document["profile"] = self.profile.to_json()
         if self.norm_l2 is not None:
             document["norm_l2"] = decimal_text(self.norm_l2)
+        if self.adaptive is not None:
+            document["adaptive"] = self.adaptive.to_json()
         return document
 
 
@@ -124,16 +200,29 @@ def parse_clipping(document: object, dataset: Dataset, pointer: str) -> Clipping
 
     Raises:
         InvalidParameter: malformed or out of range, or a profile of too few records.
+        RefusedByName: adaptive clipping by layer, whose counts have no price here.
     """
-    fields = read_object(document, pointer, required=("mode",), optional=("norm_l2", "profile"))
+    fields = read_object(
+        document, pointer, required=("mode",), optional=("norm_l2", "profile", "adaptive")
+    )
     mode = cast(ClipMode, read_choice(fields["mode"], f"{pointer}/mode", get_args(ClipMode)))
     if ("norm_l2" in fields) == ("profile" in fields):
         raise InvalidParameter(pointer, "either norm_l2 or profile is expected")
+    if "profile" in fields and "adaptive" in fields:
+        raise InvalidParameter(f"{pointer}/adaptive", "C is chosen once or followed, not both")
     if "profile" in fields:
         return Clipping(
             mode, None, _parse_profile(fields["profile"], dataset, f"{pointer}/profile")
         )
-    return Clipping(mode, read_decimal(fields["norm_l2"], f"{pointer}/norm_l2", *CLIP_RANGE))
+    norm = read_decimal(fields["norm_l2"], f"{pointer}/norm_l2", *CLIP_RANGE)
+    if "adaptive" not in fields:
+        return Clipping(mode, norm)
+    if mode == "per_layer":
+        raise RefusedByName(
+            f"{pointer}/adaptive", "adaptive clipping of each layer by itself", "mode flat"
+        )
+    adaptive = _parse_adaptive(fields["adaptive"], norm, f"{pointer}/adaptive")
+    return Clipping(mode, norm, adaptive=adaptive)
 
 
 def _parse_profile(document: object, dataset: Dataset, pointer: str) -> ClipProfile:
@@ -146,6 +235,31 @@ def _parse_profile(document: object, dataset: Dataset, pointer: str) -> ClipProf
         reason = f"a profile needs a declared nominal size of {RECORDS_TIMES_EPSILON} / epsilon"
         raise InvalidParameter(f"{pointer}/epsilon", reason)
     return ClipProfile(read_quantile(fields["quantile"], f"{pointer}/quantile"), epsilon)
+
+
+def _parse_adaptive(document: object, norm: Decimal, pointer: str) -> AdaptiveClip:
+    fields = read_object(
+        document,
+        pointer,
+        required=("quantile", "learning_rate", "count_noise"),
+        optional=("low", "high"),
+    )
+    low, high = max(norm / 10, CLIP_RANGE[0]), min(norm * 10, CLIP_RANGE[1])
+    if "low" in fields:
+        low = read_decimal(fields["low"], f"{pointer}/low", CLIP_RANGE[0], norm)
+    if "high" in fields:
+        high = read_decimal(fields["high"], f"{pointer}/high", norm, CLIP_RANGE[1])
+    return AdaptiveClip(
+        quantile=read_quantile(fields["quantile"], f"{pointer}/quantile"),
+        learning_rate=read_number(
+            fields["learning_rate"], f"{pointer}/learning_rate", low=1e-4, high=1.0
+        ),
+        count_noise=read_decimal(
+            fields["count_noise"], f"{pointer}/count_noise", *COUNT_NOISE_RANGE
+        ),
+        low=low,
+        high=high,
+    )
 
 
 def read_quantile(document: object, pointer: str) -> Decimal:
@@ -170,3 +284,17 @@ def read_decimal(document: object, pointer: str, low: Decimal, high: Decimal) ->
     if not low <= value <= high:
         raise InvalidParameter(pointer, f"a decimal from {low} to {high} is expected")
     return value
+
+
+def read_number(document: object, pointer: str, *, low: float, high: float) -> float:
+    """A JSON number in [low, high], for what is no privacy parameter.
+
+    Raises:
+        InvalidParameter: not a number, or out of range.
+    """
+    if isinstance(document, bool) or not isinstance(document, int | float):
+        raise InvalidParameter(pointer, "a number is expected")
+    # Compared before it becomes a float: a huge integer has no float, and NaN is in no range.
+    if not low <= document <= high:
+        raise InvalidParameter(pointer, f"a number from {low} to {high} is expected")
+    return float(document)

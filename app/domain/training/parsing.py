@@ -17,7 +17,7 @@ from app.domain.errors import (
     RefusedByName,
 )
 from app.domain.training.chunks import parse_chunks
-from app.domain.training.clipping import parse_clipping, read_decimal
+from app.domain.training.clipping import AdaptiveClip, parse_clipping, read_decimal, read_number
 from app.domain.training.inputs import parse_features, parse_label, parse_language
 from app.domain.training.models import ModelSpec, TransformerLm
 from app.domain.training.offer import OURS, Offer
@@ -136,6 +136,7 @@ def parse_training(
         target=target,
         clip_mode=clip.mode,
         clip_profile=clip.profile,
+        clip_adaptive=clip.adaptive,
         precision=cast(
             Precision,
             read_choice(
@@ -161,8 +162,19 @@ def parse_training(
         checkpoint_every_steps=every,
         audit=_parse_audit(fields.get("audit", AUDIT_DEFAULT), f"{pointer}/audit"),
     )
+    if spec.clip_adaptive is not None:
+        _require_followed_noise(spec, spec.clip_adaptive, pointer)
     _require_bounded_work(spec, inputs, fitting, dataset.nominal_size, pointer)
     return spec
+
+
+def _require_followed_noise(spec: TrainSpec, adaptive: AdaptiveClip, pointer: str) -> None:
+    """Refuse noise that does not fit a C that moves."""
+    if spec.noise_multiplier is not None:
+        adaptive.require_noise(spec.noise_multiplier, f"{pointer}/clip")
+    if spec.optimizer.corrects_noise:
+        at = f"{pointer}/optimizer/noise_bias_correction"
+        raise InvalidParameter(at, "the variance of the noise moves with C; say false")
 
 
 def _parse_learning(
@@ -288,7 +300,7 @@ def _parse_divisor(
 ) -> float:
     """The public divisor: as given, else rate times nominal size; never the drawn size (R17)."""
     if "normalise_by" in fields:
-        return _number(fields["normalise_by"], pointer, low=1e-3, high=1e12)
+        return read_number(fields["normalise_by"], pointer, low=1e-3, high=1e12)
     if dataset.nominal_size is None:
         raise InvalidParameter(pointer, "this dataset declares no nominal size; give a divisor")
     expected = float(rate * dataset.nominal_size)
@@ -321,10 +333,10 @@ def _parse_optimizer(document: object, pointer: str, steps: int) -> OptimizerSpe
     shape = read_choice(schedule["name"], f"{at}/name", get_args(ScheduleName))
     return OptimizerSpec(
         name=name,
-        learning_rate=_number(
+        learning_rate=read_number(
             fields["learning_rate"], f"{pointer}/learning_rate", low=1e-8, high=1e3
         ),
-        momentum=_number(fields.get("momentum", 0), f"{pointer}/momentum", low=0, high=0.9999),
+        momentum=read_number(fields.get("momentum", 0), f"{pointer}/momentum", low=0, high=0.9999),
         corrects_noise=corrects,
         schedule=cast(ScheduleName, shape),
         warm_up_steps=read_integer(
@@ -368,12 +380,3 @@ def _parse_audit(document: object, pointer: str) -> AuditSpec | None:
             fields.get("delta", AUDIT_DEFAULT["delta"]), f"{pointer}/delta", *AUDIT_DELTA_RANGE
         ),
     )
-
-
-def _number(document: object, pointer: str, *, low: float, high: float) -> float:
-    if isinstance(document, bool) or not isinstance(document, int | float):
-        raise InvalidParameter(pointer, "a number is expected")
-    # Compared before it becomes a float: a huge integer has no float, and NaN is in no range.
-    if not low <= document <= high:
-        raise InvalidParameter(pointer, f"a number from {low} to {high} is expected")
-    return float(document)

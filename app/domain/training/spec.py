@@ -9,7 +9,13 @@ from app.domain.columns import Column
 from app.domain.decimals import decimal_text
 from app.domain.errors import InvalidParameter
 from app.domain.mechanisms.parsing import Gaussian, Part, PoissonSampled
-from app.domain.training.clipping import ClipMode, Clipping, ClipProfile, read_decimal
+from app.domain.training.clipping import (
+    AdaptiveClip,
+    ClipMode,
+    Clipping,
+    ClipProfile,
+    read_decimal,
+)
 from app.domain.training.models import ModelSpec
 from app.domain.training.users import UserSpec
 
@@ -105,7 +111,8 @@ class TrainSpec:
     clip_norm_l2: C, the bound on one unit's gradient over all parameters together (R25); None
         while the profile has not chosen one.
     clip_mode: what is clipped together; the whole stays within C in each.
-    noise_multiplier: noise standard deviation over C; None while only a target is given.
+    noise_multiplier: noise standard deviation over C; None while only a target is given. Where C is
+        followed, that of gradient and count together: what is charged.
     chunk_steps: how many steps become durable as started at a time (R13).
     checkpoint_every_steps: how often a run keeps what it has; a multiple of chunk_steps (R14).
     physical_batch_max: units in memory at once; it changes no sum beyond rounding.
@@ -130,12 +137,19 @@ class TrainSpec:
     audit: AuditSpec | None = None
     clip_mode: ClipMode = "flat"
     clip_profile: ClipProfile | None = None
+    clip_adaptive: AdaptiveClip | None = None
     precision: Precision = "float32"
     device: Device = "cpu"
     user: UserSpec | None = None
 
     def with_noise(self, noise_multiplier: str) -> "TrainSpec":
         """The spec that a job stores: this one with its noise fixed and its target resolved."""
+        fixed = self._tried(noise_multiplier)
+        if fixed.clip_adaptive is not None and fixed.noise_multiplier is not None:
+            fixed.clip_adaptive.require_noise(fixed.noise_multiplier, "/spec/clip")
+        return fixed
+
+    def _tried(self, noise_multiplier: str) -> "TrainSpec":
         noise = read_decimal(noise_multiplier, "/spec/noise/noise_multiplier", *NOISE_RANGE)
         return replace(self, noise_multiplier=noise, target=None)
 
@@ -146,7 +160,7 @@ class TrainSpec:
     @property
     def clipping(self) -> Clipping:
         """How records are clipped."""
-        return Clipping(self.clip_mode, self.clip_norm_l2, self.clip_profile)
+        return Clipping(self.clip_mode, self.clip_norm_l2, self.clip_profile, self.clip_adaptive)
 
     @property
     def steps_place(self) -> int:
@@ -165,7 +179,7 @@ class TrainSpec:
         Raises:
             InvalidParameter: the noise is neither given nor fixed yet.
         """
-        spec = self if noise_multiplier is None else self.with_noise(noise_multiplier)
+        spec = self if noise_multiplier is None else self._tried(noise_multiplier)
         if spec.noise_multiplier is None:
             raise InvalidParameter("/spec/noise", "the target is not resolved to a multiplier yet")
         step = PoissonSampled(

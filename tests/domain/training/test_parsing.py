@@ -90,6 +90,7 @@ SPEC: dict[str, Any] = {
 
 
 PROFILE = {"quantile": "0.5", "epsilon": "0.2"}
+ADAPTIVE = {"quantile": "0.5", "learning_rate": 0.2, "count_noise": "3.5"}
 
 
 def _spec(**changes: Any) -> dict[str, Any]:
@@ -156,6 +157,11 @@ def test_neither_clip_norm_nor_divisor_nor_learning_rate_changes_the_charge(clip
         _spec(model={"name": "cnn", "image": [1, 8, 8], "channels": [4, 8]}, precision="bfloat16"),
         _spec(clip={"mode": "per_layer", "norm_l2": "0.5"}),
         _spec(clip={"mode": "stream", "norm_l2": "0.5"}),
+        _spec(clip={"mode": "stream", "norm_l2": "0.50", "adaptive": ADAPTIVE}),
+        _spec(
+            clip={"mode": "flat", "norm_l2": "1", "adaptive": {**ADAPTIVE, "low": "0.2"}},
+            noise={"target": {"epsilon": "4", "delta": "1e-6"}},
+        ),
         _spec(clip={"mode": "per_layer", "profile": {"quantile": "0.50", "epsilon": "0.2"}}),
         _spec(
             optimizer={
@@ -224,6 +230,10 @@ def test_a_calibrated_noise_out_of_range_is_refused(noise: str) -> None:
         ({"sampling": {"kind": "fixed_size", "batch": 64}}, "/spec/sampling/kind"),
         ({"clip": {"mode": "microbatch", "norm_l2": "1"}}, "/spec/clip"),
         ({"clip": {"mode": "flat", "norm_l2": "1", "microbatch": 8}}, "/spec/clip"),
+        (
+            {"clip": {"mode": "per_layer", "norm_l2": "1", "adaptive": ADAPTIVE}},
+            "/spec/clip/adaptive",
+        ),
         ({"model": {"name": "mlp", "hidden": [8], "batch_norm": True}}, "/spec/model"),
         ({"model": {"name": "mlp", "hidden": [8], "adapter": "sketch"}}, "/spec/model"),
         ({"best_of": 5}, "/spec/best_of"),
@@ -294,6 +304,17 @@ def _edit(path: str, value: object) -> Callable[[dict[str, Any]], None]:
         ("/spec/clip", {"mode": "flat"}),
         ("/spec/clip", {"mode": "flat", "norm_l2": "1", "profile": PROFILE}),
         ("/spec/clip/profile", "0.1"),
+        ("/spec/clip", {"mode": "flat", "adaptive": ADAPTIVE}),
+        ("/spec/clip/adaptive", "0.5"),
+        ("/spec/clip/adaptive/quantile", "0.99"),
+        ("/spec/clip/adaptive/learning_rate", "0.2"),
+        ("/spec/clip/adaptive/learning_rate", 2),
+        ("/spec/clip/adaptive/count_noise", 3.5),
+        ("/spec/clip/adaptive/count_noise", "1.0999"),  # the multiplier is 1.1
+        ("/spec/clip/adaptive/low", "1.01"),  # C begins at 1
+        ("/spec/clip/adaptive/high", "0.99"),
+        ("/spec/clip/adaptive/seed", 1),
+        ("/spec/clip/profile/adaptive", ADAPTIVE),
         ("/spec/clip/profile/quantile", "1"),
         ("/spec/clip/profile/quantile", "0.50005"),
         ("/spec/clip/profile/quantile", 0.5),
@@ -332,6 +353,8 @@ def test_a_bad_value_is_refused_where_it_stands(pointer: str, value: object) -> 
     document = copy.deepcopy(SPEC)
     if pointer.startswith("/spec/clip/profile"):
         document["clip"] = {"mode": "flat", "profile": dict(PROFILE)}
+    elif pointer.startswith("/spec/clip/adaptive"):
+        document["clip"] = {"mode": "flat", "norm_l2": "1", "adaptive": dict(ADAPTIVE)}
     _edit(pointer, value)(document)
     with pytest.raises(InvalidParameter) as refusal:
         _parse(document)
@@ -348,6 +371,36 @@ def test_a_profile_is_a_part_of_its_own_before_the_steps_and_leaves_their_price_
     assert (steps,) == _parse(SPEC).parts()
     assert spec.parts()[spec.steps_place] == steps
     assert spec.with_clip_norm(Decimal("0.7")).parts() == spec.parts()
+
+
+def test_a_c_that_moves_costs_what_a_c_that_stays_costs() -> None:
+    moving = _parse(_spec(clip={"mode": "flat", "norm_l2": "1", "adaptive": ADAPTIVE}))
+    assert moving.parts() == _parse(SPEC).parts()
+    assert moving.clip_adaptive is not None
+    assert (moving.clip_adaptive.low, moving.clip_adaptive.high) == (Decimal("0.1"), Decimal(10))
+
+
+def test_a_solved_noise_above_that_of_the_counts_is_refused_and_a_search_may_try_it() -> None:
+    spec = _parse(
+        _spec(
+            clip={"mode": "flat", "norm_l2": "1", "adaptive": ADAPTIVE},
+            noise={"target": {"epsilon": "4", "delta": "1e-6"}},
+        )
+    )
+    assert spec.parts("4")
+    assert spec.with_noise("3.5").noise_multiplier == Decimal("3.5")
+    with pytest.raises(InvalidParameter) as refusal:
+        spec.with_noise("3.5001")
+    assert refusal.value.pointer == "/spec/clip/adaptive/count_noise"
+
+
+def test_adam_does_not_take_off_a_variance_that_moves() -> None:
+    adam = {"name": "adam", "learning_rate": 0.01}
+    clip = {"mode": "flat", "norm_l2": "1", "adaptive": ADAPTIVE}
+    with pytest.raises(InvalidParameter) as refusal:
+        _parse(_spec(clip=clip, optimizer=adam))
+    assert refusal.value.pointer == "/spec/optimizer/noise_bias_correction"
+    assert _parse(_spec(clip=clip, optimizer={**adam, "noise_bias_correction": False}))
 
 
 @pytest.mark.parametrize("nominal_size", [None, 999])

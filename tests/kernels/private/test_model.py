@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -242,3 +243,45 @@ def test_the_report_does_not_tell_how_many_examples_were_drawn(mode: Mode) -> No
         private.sum_gradients(losses, x[:drawn], y[:drawn])
         reports.append(private.report())
     assert reports[0] == reports[1] == reports[2]
+
+
+@pytest.mark.usefixtures("_path")
+@pytest.mark.parametrize("mode", MODES)
+def test_a_bound_that_is_set_later_clips_as_one_that_was_there(mode: Mode) -> None:
+    found = []
+    for first in (BOUND, 9.0):
+        model, x, y = made("mlp")
+        spec = replace(_spec(mode, model), bound=first)
+        private = privatize(model, spec, (x,))
+        private.set_bound(BOUND)
+        assert private.spec == replace(spec, bound=BOUND)
+        private.sum_gradients(losses, x, y)
+        found.append((_gradients(model), private.sensitivity()))
+    assert found[0][1] == found[1][1]
+    for name, grad in found[0][0].items():
+        assert torch.equal(grad, found[1][0][name])
+    with pytest.raises(ValueError, match="clip_norm"):
+        private.set_bound(0.0)
+
+
+@pytest.mark.usefixtures("_path")
+@pytest.mark.parametrize("mode", ["flat", "stream"])
+def test_norms_that_are_kept_are_those_that_clipped_and_are_given_once(mode: Mode) -> None:
+    model, x, y = made("mlp")
+    private = privatize(model, replace(_spec(mode, model), keeps_norms=True, microbatch=8), (x,))
+    private.sum_gradients(losses, x, y)
+    kept = private.take_norms()
+    assert kept.shape == (x.shape[0],)
+    assert private.take_norms().shape == (0,)
+    torch.testing.assert_close(private.norms(losses(model, x, y)), kept, rtol=1e-6, atol=0)
+    assert private.take_norms().shape == (0,)
+
+
+def test_norms_are_refused_where_nobody_asked_for_them_or_no_group_knows_them() -> None:
+    model, x, y = made("mlp")
+    with pytest.raises(ValueError, match="one group"):
+        replace(_spec("per_layer", model), keeps_norms=True)
+    private = privatize(model, _spec("flat", model), (x,))
+    for ask in (private.take_norms, lambda: private.norms(losses(model, x, y))):
+        with pytest.raises(ValueError, match="keeps_norms"):
+            ask()

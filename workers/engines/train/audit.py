@@ -7,6 +7,7 @@ trade-off, composed exactly. Neither assumes a shape of the run's own trade-off.
 """
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final
@@ -40,7 +41,13 @@ NOT_COVERED: Final = (
 
 
 def audit_report(
-    asked: AuditSpec, canaries: ShadowCanaries, part: Part, *, relation: str, steps_run: int
+    asked: AuditSpec,
+    canaries: ShadowCanaries,
+    part: Part,
+    *,
+    relation: str,
+    steps_run: int,
+    not_covered: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The audit of one run, as JSON.
 
@@ -50,13 +57,14 @@ def audit_report(
         part: the run's mechanism.
         relation: the dataset's neighbouring relation.
         steps_run: the steps that the canaries saw.
+        not_covered: what the run releases beside its gradients.
     """
     said: dict[str, Any] = {
         "canaries": asked.canaries,
         "delta": decimal_text(asked.delta),
         "confidence": CONFIDENCE,
         "steps": steps_run,
-        "not_covered": list(NOT_COVERED),
+        "not_covered": [*NOT_COVERED, *not_covered],
     }
     if steps_run == 0:
         return {**said, "verdict": "not covered", "reason": "no step was run here"}

@@ -110,7 +110,7 @@ class ShadowCanaries:
         self._width = min(max(self._width, _SIDE_BY_SIDE_LEAST), SIDE_BY_SIDE)
         self._beside = private(
             _Beside(layers, self._width),
-            replace(clip, microbatch=self._width),
+            replace(clip, microbatch=self._width, keeps_norms=False),
             (torch.eye(3, self._width),),
         )
         self._score = torch.zeros(count, dtype=torch.float64)
@@ -121,6 +121,11 @@ class ShadowCanaries:
     def layers(self) -> int:
         """Of how many layers the noise is seen."""
         return self._layers
+
+    def set_bound(self, bound: float) -> None:
+        """Follow the records' C: a canary is as loud as before, in units of C."""
+        self._bound = bound
+        self._beside.set_bound(bound)
 
     def clipped_sum(self) -> Tensor:
         """The sum of the drawn canaries' clipped gradients: (layers, canaries) float32."""

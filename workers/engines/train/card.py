@@ -4,12 +4,14 @@ Everything in it is public: parameters, charges, versions. No row count, draw si
 """
 
 import platform
+from decimal import Decimal
+from fractions import Fraction
 from hashlib import sha256
 from importlib.metadata import distribution, version
 from typing import Any
 
 from app.domain.datasets import Dataset
-from app.domain.decimals import decimal_text
+from app.domain.decimals import decimal_text, text_up
 from app.domain.training.spec import DRAW_SAMPLER, NOISE_SAMPLER, TrainSpec
 from workers.engines.api import Input
 from workers.engines.train.networks import ACTIVATIONS, INITIAL_WEIGHTS
@@ -38,6 +40,7 @@ def model_card(
     spec: TrainSpec,
     private: Input,
     *,
+    norm_l2: Decimal,
     steps_run: int,
     steps_started: int,
     test_accuracy: float | None,
@@ -47,8 +50,9 @@ def model_card(
     """The card of one released model, as JSON.
 
     Args:
-        spec: what was asked, with the C that was used.
+        spec: what was asked.
         private: the dataset version that was trained on.
+        norm_l2: the C of the last step.
         steps_run: the steps that shaped these weights; fewer than were started after a resume
             (R14), and fewer than were reserved after a stop.
         steps_started: the steps that are charged.
@@ -56,9 +60,11 @@ def model_card(
         audit: what the run's canaries say of it, or None where it carried none.
         kernels: names of the code paths that clipped and drew noise.
     """
-    if spec.clip_norm_l2 is None:
-        raise ValueError("the profile of this spec has not chosen C")
     stored = spec.to_json()
+    noise = {"noise_multiplier": stored["noise"]["noise_multiplier"]}
+    if spec.clip_adaptive is not None and spec.noise_multiplier is not None:
+        own = text_up(Fraction(spec.clip_adaptive.gradient_noise(spec.noise_multiplier)), 12)
+        noise["gradient_noise_multiplier"] = own
     return {
         "v": 1,
         "kind": "model-card",
@@ -87,8 +93,8 @@ def model_card(
                 for part in spec.parts()
             ],
             "clip": stored["clip"],
-            "sensitivity_l2": decimal_text(spec.clip_norm_l2),
-            "noise_multiplier": stored["noise"]["noise_multiplier"],
+            "sensitivity_l2": decimal_text(norm_l2),
+            **noise,
             "samplers": {"records": DRAW_SAMPLER, "noise": NOISE_SAMPLER},
             "assumptions": list(ASSUMPTIONS),
         },

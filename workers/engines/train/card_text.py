@@ -94,7 +94,8 @@ def _privacy(privacy: Mapping[str, Any]) -> list[str]:
     lines = [
         f"One {_UNITS[privacy['unit_of_privacy']]} is protected, relation {privacy['relation']}.",
         f"Clipped {privacy['clip']['mode']}, sensitivity {privacy['sensitivity_l2']} in L2; noise "
-        f"of {privacy['noise_multiplier']} times that on each step's sum.",
+        f"of {privacy.get('gradient_noise_multiplier', privacy['noise_multiplier'])} times that on "
+        "each step's sum.",
         "Charged, in the ledger's exact units:",
     ]
     parts = [

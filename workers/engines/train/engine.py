@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import torch
@@ -47,6 +48,7 @@ CARD = "card.json"
 CARD_TEXT = "card.md"
 SPILL = "spill"
 PROFILE_PART = 0
+COUNTS_NOT_COVERED = "the noisy counts by which C moves: canaries stay out of them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +236,12 @@ class TrainingPlan:
         relation = str(self.work.inputs[0].dataset.relation)
         part = self.spec.parts()[self.spec.steps_place]
         return audit_report(
-            self.spec.audit, gradients.canaries, part, relation=relation, steps_run=steps_run
+            self.spec.audit,
+            gradients.canaries,
+            part,
+            relation=relation,
+            steps_run=steps_run,
+            not_covered=() if gradients.follower is None else (COUNTS_NOT_COVERED,),
         )
 
     def _release(
@@ -250,9 +257,15 @@ class TrainingPlan:
         audit = self._audit(gradients, steps_run)
         found = self._accuracy()
         save_file(_state(self.private.model), self.work.scratch / WEIGHTS)
+        norm = spec.clip_norm_l2
+        if gradients.follower is not None:
+            norm = Decimal(repr(gradients.follower.last_norm))
+        if norm is None:
+            raise ValueError("the profile of this spec has not chosen C")
         card = model_card(
             spec,
             self.work.inputs[0],
+            norm_l2=norm,
             steps_run=steps_run,
             steps_started=steps_started,
             test_accuracy=found,
@@ -263,14 +276,14 @@ class TrainingPlan:
             json.dumps(card, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
         )
         (self.work.scratch / CARD_TEXT).write_text(card_markdown(card), encoding="utf-8")
-        noise, norm = spec.noise_multiplier, spec.clip_norm_l2
+        noise = spec.noise_multiplier
         return Outcome(
             result={
                 "steps": spec.steps,
                 "steps_run": steps_run,
                 "cancelled": cancelled,
                 "noise_multiplier": None if noise is None else decimal_text(noise),
-                "clip_norm_l2": None if norm is None else decimal_text(norm),
+                "clip_norm_l2": decimal_text(norm),
                 "test_accuracy": found,
                 "audit": audit,
                 "artifacts": [WEIGHTS, CARD, CARD_TEXT],

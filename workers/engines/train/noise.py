@@ -9,3 +9,4 @@ class Stream(IntEnum):
     INITIAL_WEIGHTS = 0
     GRADIENT = 1
     CANARIES = 2
+    CLIP_COUNTS = 3

@@ -12,6 +12,7 @@ from app.domain.training.spec import Precision, TrainSpec
 from kernels.noise.source import NoiseSource
 from kernels.private.model import PrivateModel
 from kernels.private.spec import ClipSpec
+from workers.engines.train.adaptive_clip import ClipFollower
 from workers.engines.train.canaries import ShadowCanaries
 from workers.engines.train.data import Examples
 from workers.engines.train.networks import losses_in
@@ -28,7 +29,12 @@ def clip_of(spec: TrainSpec) -> ClipSpec:
     While a profile has not chosen C, the bound is 1 and nothing of a record is clipped to it.
     """
     bound = 1.0 if spec.clip_norm_l2 is None else float_down(spec.clip_norm_l2)
-    return ClipSpec(mode=spec.clip_mode, bound=bound, microbatch=STREAM_RECORDS)
+    return ClipSpec(
+        mode=spec.clip_mode,
+        bound=bound,
+        microbatch=STREAM_RECORDS,
+        keeps_norms=spec.clip_adaptive is not None,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,7 @@ class NoisyGradients:
     noise_multiplier: noise on the SUM over its sensitivity, rounded up.
     divisor: public; the drawn size is never used (R17).
     precision: what the layers multiply in.
+    follower: what moves C after each step; None where C stays.
     """
 
     private: PrivateModel
@@ -49,6 +56,7 @@ class NoisyGradients:
     physical_batch_max: int
     canaries: ShadowCanaries | None = None
     precision: Precision = "float32"
+    follower: ClipFollower | None = None
 
     @classmethod
     def of(cls, spec: TrainSpec, private: PrivateModel, noise: NoiseSource) -> "NoisyGradients":
@@ -57,7 +65,10 @@ class NoisyGradients:
             raise ValueError("the noise of this spec is not calibrated")
         if spec.clip_norm_l2 is None:
             raise ValueError("the profile of this spec has not chosen C")
-        multiplier = float_up(spec.noise_multiplier)
+        multiplier, follower = float_up(spec.noise_multiplier), None
+        if spec.clip_adaptive is not None:
+            multiplier = float_up(spec.clip_adaptive.gradient_noise(spec.noise_multiplier))
+            follower = ClipFollower(spec.clip_adaptive, private, spec.normalise_by)
         canaries = None
         if spec.audit is not None:
             canaries = ShadowCanaries(
@@ -78,6 +89,7 @@ class NoisyGradients:
             physical_batch_max=spec.physical_batch_max,
             canaries=canaries,
             precision=spec.precision,
+            follower=follower,
         )
 
     @property
@@ -101,6 +113,10 @@ class NoisyGradients:
         for layer in sums:
             for total in layer:
                 total.div_(self.divisor)
+        if self.follower is not None:
+            bound = self.follower.follow(self.noise, step)
+            if self.canaries is not None:
+                self.canaries.set_bound(bound)
 
     def sums(self) -> list[list[Tensor]]:
         """The sums by layer, as they lie in the parameters' gradients, each one dense block."""
