@@ -24,8 +24,10 @@ from app.domain.training.offer import OURS, Offer
 from app.domain.training.registry import parse_model, registered
 from app.domain.training.spec import (
     CROSS_ENTROPY,
+    DIFFERENCE_STEP_DEFAULT,
     NEXT_TOKEN,
     NOISE_RANGE,
+    Algorithm,
     AuditSpec,
     Device,
     EvaluationSpec,
@@ -106,10 +108,11 @@ def parse_training(
         optional=(
             *("label", "normalise_by", "physical_batch_max", "evaluation", "chunk_steps"),
             *("checkpoint_every_steps", "audit", "device", "precision", "user"),
+            "difference_step",
         ),
     )
     read_integer(fields["v"], f"{pointer}/v", low=1, high=1)
-    read_choice(fields["algorithm"], f"{pointer}/algorithm", ("dp_sgd",))
+    algorithm = read_choice(fields["algorithm"], f"{pointer}/algorithm", get_args(Algorithm))
     device = _read_device(fields.get("device", "cpu"), offer, f"{pointer}/device")
     require_priced_unit(dataset)
     model, features, label = _parse_learning(fields, dataset, offer, pointer)
@@ -137,6 +140,13 @@ def parse_training(
         clip_mode=clip.mode,
         clip_profile=clip.profile,
         clip_adaptive=clip.adaptive,
+        algorithm=cast(Algorithm, algorithm),
+        difference_step=read_number(
+            fields.get("difference_step", DIFFERENCE_STEP_DEFAULT),
+            f"{pointer}/difference_step",
+            low=1e-6,
+            high=1.0,
+        ),
         precision=cast(
             Precision,
             read_choice(
@@ -162,10 +172,23 @@ def parse_training(
         checkpoint_every_steps=every,
         audit=_parse_audit(fields.get("audit", AUDIT_DEFAULT), f"{pointer}/audit"),
     )
+    if spec.algorithm == "dp_zo":
+        _require_one_number(spec, pointer)
+    elif "difference_step" in fields:
+        raise InvalidParameter(f"{pointer}/difference_step", "this is for dp_zo")
     if spec.clip_adaptive is not None:
         _require_followed_noise(spec, spec.clip_adaptive, pointer)
     _require_bounded_work(spec, inputs, fitting, dataset.nominal_size, pointer)
     return spec
+
+
+def _require_one_number(spec: TrainSpec, pointer: str) -> None:
+    """Refuse for `dp_zo` what has a meaning for gradients alone."""
+    if spec.clip_mode != "flat" or spec.clip_norm_l2 is None or spec.clip_adaptive is not None:
+        reason = "a record of dp_zo is one number: mode flat, and norm_l2 bounds it"
+        raise InvalidParameter(f"{pointer}/clip", reason)
+    if spec.precision != "float32":
+        raise InvalidParameter(f"{pointer}/precision", "the losses of dp_zo are taken in float64")
 
 
 def _require_followed_noise(spec: TrainSpec, adaptive: AdaptiveClip, pointer: str) -> None:

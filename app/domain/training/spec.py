@@ -27,8 +27,13 @@ NOISE_SAMPLER = "chacha20-box-muller-float32"
 CROSS_ENTROPY = "cross_entropy"
 NEXT_TOKEN = "next_token"  # noqa: S105 - of a text, and no secret
 
+# h of a difference quotient over 2h, with losses in float64.
+DIFFERENCE_STEP_DEFAULT = 1e-3
+
 OptimizerName = Literal["sgd", "adam"]
 ScheduleName = Literal["constant", "cosine", "linear"]
+# dp_sgd: gradients of records are clipped; dp_zo: changes of their losses along one direction.
+Algorithm = Literal["dp_sgd", "dp_zo"]
 # Which kind of worker runs it.
 Device = Literal["cpu", "gpu"]
 # What the layers multiply in; sums, norms and noise are float32 or more whatever it is.
@@ -118,6 +123,7 @@ class TrainSpec:
     physical_batch_max: units in memory at once; it changes no sum beyond rounding.
     audit: None where the run carries no canaries.
     user: how users enter, where they are the unit; None for records.
+    difference_step: h, for `dp_zo` alone.
     """
 
     model: ModelSpec
@@ -139,6 +145,8 @@ class TrainSpec:
     clip_profile: ClipProfile | None = None
     clip_adaptive: AdaptiveClip | None = None
     precision: Precision = "float32"
+    algorithm: Algorithm = "dp_sgd"
+    difference_step: float = DIFFERENCE_STEP_DEFAULT
     device: Device = "cpu"
     user: UserSpec | None = None
 
@@ -197,7 +205,7 @@ class TrainSpec:
         divisor = self.normalise_by
         document: dict[str, Any] = {
             "v": 1,
-            "algorithm": "dp_sgd",
+            "algorithm": self.algorithm,
             "model": self.model.to_json(),
             "features": list(self.features),
             "loss": NEXT_TOKEN if self.label is None else CROSS_ENTROPY,
@@ -214,6 +222,8 @@ class TrainSpec:
             "device": self.device,
             "audit": None,
         }
+        if self.algorithm == "dp_zo":
+            document["difference_step"] = self.difference_step
         if self.label is not None:
             document["label"] = self.label
         if self.audit is not None:

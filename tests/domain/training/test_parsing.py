@@ -158,6 +158,8 @@ def test_neither_clip_norm_nor_divisor_nor_learning_rate_changes_the_charge(clip
         _spec(clip={"mode": "per_layer", "norm_l2": "0.5"}),
         _spec(clip={"mode": "stream", "norm_l2": "0.5"}),
         _spec(clip={"mode": "stream", "norm_l2": "0.50", "adaptive": ADAPTIVE}),
+        _spec(algorithm="dp_zo"),
+        _spec(algorithm="dp_zo", difference_step=0.01),
         _spec(
             clip={"mode": "flat", "norm_l2": "1", "adaptive": {**ADAPTIVE, "low": "0.2"}},
             noise={"target": {"epsilon": "4", "delta": "1e-6"}},
@@ -392,6 +394,26 @@ def test_a_solved_noise_above_that_of_the_counts_is_refused_and_a_search_may_try
     with pytest.raises(InvalidParameter) as refusal:
         spec.with_noise("3.5001")
     assert refusal.value.pointer == "/spec/clip/adaptive/count_noise"
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointer"),
+    [
+        ({"clip": {"mode": "per_layer", "norm_l2": "1"}}, "/spec/clip"),
+        ({"clip": {"mode": "flat", "profile": PROFILE}}, "/spec/clip"),
+        ({"clip": {"mode": "flat", "norm_l2": "1", "adaptive": ADAPTIVE}}, "/spec/clip"),
+        ({"precision": "bfloat16"}, "/spec/precision"),
+        ({"difference_step": 0}, "/spec/difference_step"),
+        ({"difference_step": "0.001"}, "/spec/difference_step"),
+        ({"algorithm": "dp_sgd", "difference_step": 0.001}, "/spec/difference_step"),
+    ],
+)
+def test_what_is_for_gradients_alone_is_refused_without_them(
+    changes: dict[str, Any], pointer: str
+) -> None:
+    with pytest.raises(InvalidParameter) as refusal:
+        _parse(_spec(**{"algorithm": "dp_zo", **changes}))
+    assert refusal.value.pointer == pointer
 
 
 def test_adam_does_not_take_off_a_variance_that_moves() -> None:

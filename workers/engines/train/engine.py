@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from app.domain.datasets import Dataset
-from app.domain.decimals import decimal_text
+from app.domain.decimals import decimal_text, float_down
 from app.domain.errors import DomainError
 from app.domain.training import parse_training
 from app.domain.training.offer import OURS, Offer
@@ -42,11 +42,13 @@ from workers.engines.train.networks import accuracy, losses_in, made_up, size, s
 from workers.engines.train.noise import Stream
 from workers.engines.train.optimizers import make_optimizer, set_rate
 from workers.engines.train.steps import NoisyGradients, clip_of
+from workers.engines.train.zeroth_order import NoisyDifferences
 
 WEIGHTS = "model.safetensors"
 CARD = "card.json"
 CARD_TEXT = "card.md"
 SPILL = "spill"
+Steps = NoisyGradients | NoisyDifferences
 PROFILE_PART = 0
 COUNTS_NOT_COVERED = "the noisy counts by which C moves: canaries stay out of them"
 
@@ -144,7 +146,11 @@ class TrainingPlan:
                 chosen = choose(spec.clip_profile, self._norms(table))
             spec = spec.with_clip_norm(chosen)
             self.private.set_bound(clip_of(spec).bound)
-        gradients = NoisyGradients.of(spec, self.private, noise)
+        followed = None if spec.clip_adaptive is None else kept_clip_norm(self.work.checkpoints)
+        if followed is not None:
+            self.private.set_bound(float_down(followed))
+        steps = NoisyDifferences if spec.algorithm == "dp_zo" else NoisyGradients
+        gradients = steps.of(spec, self.private, noise)
         optimizer = make_optimizer(
             spec.optimizer,
             [parameter for parameter in model.parameters() if parameter.requires_grad],
@@ -179,6 +185,8 @@ class TrainingPlan:
                 if self._evaluates_at(step):
                     fields["test_accuracy"] = self._accuracy()
             state.steps_run += until - done
+            if gradients.follower is not None:
+                state.clip_norm_l2 = Decimal(repr(self.private.spec.bound))
             done = until
             self._keep(state, done)
             ledger.progress({"step": done, "steps": spec.steps, **fields})
@@ -229,7 +237,7 @@ class TrainingPlan:
             return None
         return accuracy(self.private.model, *self.evaluation.rows(slice(None)))
 
-    def _audit(self, gradients: NoisyGradients, steps_run: int) -> dict[str, Any] | None:
+    def _audit(self, gradients: Steps, steps_run: int) -> dict[str, Any] | None:
         """What the run's canaries say; None where it carried none."""
         if self.spec.audit is None or gradients.canaries is None:
             return None
@@ -247,7 +255,7 @@ class TrainingPlan:
     def _release(
         self,
         spec: TrainSpec,
-        gradients: NoisyGradients,
+        gradients: Steps,
         *,
         steps_run: int,
         steps_started: int,

@@ -187,7 +187,8 @@ def losses(model: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
             losses are divided by T, which is public. Of users (B, R) classes, `NO_RECORD` where
             one has fewer: a user's loss is the mean of his own records', which is his alone.
     """
-    scores = model(inputs).float()
+    scores = model(inputs)
+    scores = scores if scores.dtype == torch.float64 else scores.float()
     if inputs.dim() == 3:
         of_records = functional.cross_entropy(
             scores.flatten(0, 1), labels.flatten(), reduction="none", ignore_index=NO_RECORD

@@ -10,3 +10,4 @@ class Stream(IntEnum):
     GRADIENT = 1
     CANARIES = 2
     CLIP_COUNTS = 3
+    DIRECTIONS = 4
