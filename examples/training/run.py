@@ -100,11 +100,11 @@ EXAMPLES: Final[Mapping[str, Example]] = {
             _pixels(784, 255),
             4_000,
             _spec(
-                model={"name": "cnn", "image": [1, 28, 28], "channels": [16, 32]},
+                model={"name": "cnn", "image": [1, 28, 28], "channels": [8, 16]},
                 features=["pixels"],
                 label="digit",
                 loss="cross_entropy",
-                sampling={"kind": "poisson", "rate": "0.25"},
+                sampling={"kind": "poisson", "rate": "0.125"},
                 steps=120,
                 clip={"mode": "flat", "norm_l2": "0.5"},
                 optimizer={"name": "sgd", "learning_rate": 1.0, "momentum": 0.9},
