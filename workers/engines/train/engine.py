@@ -128,7 +128,7 @@ class TrainingPlan:
         chunks ends the run with the weights it has.
 
         Raises:
-            JobCancelled: the stop came before there was a step to release; nothing was read.
+            JobCancelled: the stop came before there was anything to release; nothing was read.
             ClaimLost: somebody else holds the job; nothing more was read.
             EngineRefused: all is spent and no checkpoint fits; there is nothing to release.
         """
@@ -171,8 +171,8 @@ class TrainingPlan:
             try:
                 ledger.start(spec.steps_place, until)  # durable before rows and noise (L2, L6)
             except JobCancelled:
-                if not state.steps_run:
-                    raise
+                if not state.steps_run and self.spec.clip_profile is None:
+                    raise  # nothing was paid for: a chosen C is, and is released
                 cancelled = True
                 break
             if table is None:
