@@ -128,8 +128,8 @@ EXAMPLES: Final[Mapping[str, Example]] = {
                 },
                 features=["passage"],
                 loss="next_token",
-                sampling={"kind": "poisson", "rate": "0.025"},
-                steps=300,
+                sampling={"kind": "poisson", "rate": "0.0125"},
+                steps=200,
                 clip={"mode": "flat", "norm_l2": "0.5"},
                 optimizer={
                     "name": "adam",
