@@ -60,8 +60,9 @@ POSITIONS = 128
 NOTES = {
     ("cnn", "per-layer"): "left: inputs are padded and gradients turned over once an example, and "
     "read a second time for dX. Tried: patches and the process's BLAS, 0.64.",
-    ("cnn", "flat"): "left: layers above ClipSpec.kept_bytes are formed for their norms and again "
-    "in the sum; keeping all of them takes 70 MB beside the plain step's 68. Tried: patches, 0.57.",
+    ("cnn", "flat"): "left: each gradient is formed by itself; layers above ClipSpec.kept_bytes "
+    "take their norms from patches where that is faster, and are formed in the sum. Keeping all of "
+    "them takes 70 MB beside the plain step's 68. Tried: patches for every layer, 0.57.",
     ("gpt", "per-layer"): "left: each example's gradient is written once and read once, since its "
     "factor is not known before; with AVX2 that is a tenth of the product. Tried: the process's "
     "BLAS, 0.96 with AVX-512, 0.90 with AVX2.",

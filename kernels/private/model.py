@@ -43,6 +43,8 @@ class PrivateModel:
         self.model = model
         self.spec = spec
         self._tape = tape
+        # what is trained was settled when the layers were taken over
+        self._trained = [p for p in model.parameters() if p.requires_grad]
 
     def layers(self) -> list[list[nn.Parameter]]:
         """The trainable parameters by layer, in order; the two sides of a tie are one layer."""
@@ -94,9 +96,14 @@ class PrivateModel:
         for first in range(0, size, step):
             part = [value[first : first + step] for value in batch]
             self.backward(loss_of(self.model, *part))
-        for parameter in self.model.parameters():
-            if parameter.requires_grad and parameter.grad is None:
+        for parameter in self._trained:
+            if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)  # an empty draw takes its step too
+
+    def drop_gradients(self) -> None:
+        """Forget the sums of the last logical batch."""
+        for parameter in self._trained:
+            parameter.grad = None
 
     def sum_over_ranks(self, group: dist.ProcessGroup | None = None) -> None:
         """Add up the gradients of all ranks, so that each holds those of the whole logical batch.
@@ -109,11 +116,10 @@ class PrivateModel:
         Args:
             group: the ranks; the default group if None.
         """
-        live = [p for p in self.model.parameters() if p.requires_grad]
-        for parameter in live:
+        for parameter in self._trained:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)  # a rank may draw no example
-        grads = [p.grad for p in live if p.grad is not None]
+        grads = [p.grad for p in self._trained if p.grad is not None]
         flat = torch.cat([grad.flatten() for grad in grads])
         dist.all_reduce(flat, group=group)
         for grad, part in zip(grads, torch.split(flat, [g.numel() for g in grads]), strict=True):

@@ -1,8 +1,9 @@
-"""How a linear layer's norm is taken: measured once a shape, never chosen from data."""
+"""How a layer's norm is taken: measured once a shape, never chosen from data."""
 
 import logging
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -10,9 +11,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from kernels.layers.api import factors_of
+from kernels.layers.api import Convolution, factors_of
 from kernels.layers.fused_cpu import best
 from kernels.native.library import path_taken
+from kernels.private.patches import patch_norms2
 from kernels.private.spec import PlanName
 
 log = logging.getLogger(__name__)
@@ -53,10 +55,36 @@ class LinearShape:
 
 
 @dataclass(frozen=True, slots=True)
+class ConvolutionShape:
+    """The public sizes of a convolution whose gradients are not kept, as of a linear layer.
+
+    image: channels, height and width of one input; result: the same of one output.
+    """
+
+    image: tuple[int, int, int]
+    result: tuple[int, int, int]
+    geometry: Convolution
+    dtype: str
+    has_bias: bool
+    threads: int
+    path: str
+
+    @classmethod
+    def of(
+        cls, x: Tensor, g: Tensor, geometry: Convolution, *, has_bias: bool
+    ) -> "ConvolutionShape":
+        """The shape of an input and its output's gradient, on the path that is taken now."""
+        dtype = str(x.dtype).removeprefix("torch.")
+        sizes = (tuple(x.shape[1:]), tuple(g.shape[1:]))
+        threads = torch.get_num_threads()
+        return cls(*sizes, geometry, dtype, has_bias, threads, path_taken())  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
 class LayerPlan:
     """What was chosen for a shape, and the times it was chosen by, in microseconds."""
 
-    shape: LinearShape
+    shape: LinearShape | ConvolutionShape
     algorithm: Algorithm
     measured_us: tuple[tuple[str, float], ...] = ()
 
@@ -92,6 +120,39 @@ def _measured(shape: LinearShape) -> LayerPlan:
         if shape.fused:
             kernel.scaled_sum(a, g, factors_of(norms2.sqrt(), 1.0), has_bias=shape.has_bias)
 
+    return _faster(shape, direct, ghost)
+
+
+def convolution_plan_of(shape: ConvolutionShape, forced: PlanName) -> LayerPlan:
+    """The plan of a convolution: forming each gradient, or the Gram matrices of its patches."""
+    if shape.geometry.groups != 1:
+        return LayerPlan(shape, "direct")
+    if forced in ("direct", "ghost"):
+        return LayerPlan(shape, forced)
+    return _measured_convolution(shape)
+
+
+@cache
+def _measured_convolution(shape: ConvolutionShape) -> LayerPlan:
+    """The faster of the two, on made-up numbers."""
+    dtype = getattr(torch, shape.dtype)
+    source = torch.Generator().manual_seed(0)
+    x = torch.randn(_EXAMPLES, *shape.image, generator=source).to(dtype)
+    g = torch.randn(_EXAMPLES, *shape.result, generator=source).to(dtype)
+    kernel = best()
+
+    def direct() -> None:
+        kernel.conv_norm2(x, g, shape.geometry, has_bias=shape.has_bias)
+
+    def ghost() -> None:
+        patch_norms2(kernel, x, g, shape.geometry, has_bias=shape.has_bias)
+
+    return _faster(shape, direct, ghost)
+
+
+def _faster(
+    shape: LinearShape | ConvolutionShape, direct: Callable[[], None], ghost: Callable[[], None]
+) -> LayerPlan:
     times: dict[Algorithm, float] = {"direct": math.inf, "ghost": math.inf}
     for turn in range(_ROUNDS + 1):
         for name, run in (("direct", direct), ("ghost", ghost)):

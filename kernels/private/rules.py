@@ -9,9 +9,16 @@ from weakref import WeakValueDictionary
 import torch
 from torch import Tensor, nn
 
-from kernels.layers.api import REDO_ABOVE, Convolution, LayerKernel, factors_of, widened
+from kernels.layers.api import Convolution, LayerKernel, factors_of, widened
 from kernels.layers.fused_cpu import best
-from kernels.private.plan import LayerPlan, LinearShape, plan_of
+from kernels.private.patches import ghost_norms2, patch_norms2
+from kernels.private.plan import (
+    ConvolutionShape,
+    LayerPlan,
+    LinearShape,
+    convolution_plan_of,
+    plan_of,
+)
 from kernels.private.spec import PlanName
 
 Sums = list[Tensor | None]
@@ -45,7 +52,7 @@ class Rule:
     module: nn.Module
     plan: PlanName
     kept_bytes: int
-    plans: dict[LinearShape, LayerPlan] = field(default_factory=dict)
+    plans: dict[LinearShape | ConvolutionShape, LayerPlan] = field(default_factory=dict)
     key: str = field(default_factory=lambda: str(next(_NUMBERS)))
 
     def __post_init__(self) -> None:
@@ -133,16 +140,6 @@ def book_linear(
         return list(kernel.scaled_sum(a, g, factors, has_bias=has_bias))
 
     return Booked(norms2, total)
-
-
-def ghost_norms2(kernel: LayerKernel, a: Tensor, g: Tensor, *, has_bias: bool) -> Tensor:
-    """Proven bounds; rows whose terms cancel, so that the bound is wide, are formed instead."""
-    found = kernel.ghost_norm2(a, g, has_bias=has_bias)
-    wide = torch.isfinite(found[:, 0]) & (found[:, 0] > REDO_ABOVE**2 * found[:, 1])
-    norms2 = found[:, 0].contiguous()
-    if bool(wide.any()):
-        norms2[wide] = kernel.direct_norm2(a[wide], g[wide], has_bias=has_bias)
-    return norms2
 
 
 def _keep_linear(kernel: LayerKernel, a: Tensor, g: Tensor, *, has_bias: bool) -> Booked:
@@ -269,7 +266,7 @@ class ConvRule(Rule):
     """`nn.Conv1d` and `nn.Conv2d`. saved: (x, weight)."""
 
     def book(self, saved: tuple[Any, ...], g: Tensor) -> Booked:
-        """Small gradients are kept; large ones are formed for their norms and again in the sum."""
+        """Small gradients are kept; of large ones the norms are taken, and the sum is formed."""
         x, g, shape = self._images(saved[0], g)
         kernel = best()
         weight: Tensor = self.parameters[0]
@@ -287,11 +284,15 @@ class ConvRule(Rule):
                     weighted(biases, factors),
                 ],
             )
-        norms2 = kernel.conv_norm2(x, g, shape, has_bias=self.has_bias)
+        if self._planned(x, g, shape).algorithm == "ghost":
+            norms2 = patch_norms2(kernel, x, g, shape, has_bias=self.has_bias)
+        else:
+            norms2 = kernel.conv_norm2(x, g, shape, has_bias=self.has_bias)
 
         def total(factors: Tensor) -> Sums:
             scaled = scaled_rows(g, factors)
-            kept = x.masked_fill((factors == 0.0)[:, None, None, None], 0.0)
+            dropped = factors == 0.0
+            kept = x.masked_fill(dropped[:, None, None, None], 0.0) if bool(dropped.any()) else x
             image = weight.detach().view(weight.shape[0], weight.shape[1], *shape.kernel)
             sums = torch.ops.aten.convolution_backward(
                 *(scaled, kept.to(scaled.dtype), image, [weight.shape[0]], shape.stride),
@@ -307,6 +308,12 @@ class ConvRule(Rule):
         x, g, shape = self._images(saved[0], g)
         found = best().conv_clip_sum(x, g, shape, bound, has_bias=self.has_bias)
         return [_shaped(found.weight, self.parameters[0]), found.bias]
+
+    def _planned(self, x: Tensor, g: Tensor, geometry: Convolution) -> LayerPlan:
+        shape = ConvolutionShape.of(x, g, geometry, has_bias=self.has_bias)
+        if shape not in self.plans:
+            self.plans[shape] = convolution_plan_of(shape, self.plan)
+        return self.plans[shape]
 
     def _images(self, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor, Convolution]:
         """The geometry; one-dimensional inputs become images of height one."""
@@ -339,7 +346,9 @@ def weighted(rows: Tensor | None, factors: Tensor) -> Any:
 def scaled_rows(rows: Tensor, factors: Tensor) -> Tensor:
     """c_b row_b, exactly zero where the factor is."""
     each = factors.to(rows.dtype).view(-1, *[1] * (rows.dim() - 1))
-    return (rows * each).masked_fill_(each == 0.0, 0.0)
+    scaled = rows * each
+    dropped = each == 0.0  # zero times infinity is not zero
+    return scaled.masked_fill_(dropped, 0.0) if bool(dropped.any()) else scaled
 
 
 def _shaped(value: Any, like: Tensor) -> Any:
