@@ -66,16 +66,36 @@ class Checkpoints:
     folder: Path
     key_file: Path
 
-    def make(self) -> Made:
+    def make(self, *, even_if_unmoved: bool = False) -> Made:
         """Sign where all ledgers stand now, if any has moved since the last checkpoint.
 
+        even_if_unmoved: sign the same heads again at a later time, for records beside the ledger
+            that stand at the time of a checkpoint.
         A key that was named and has signed nothing yet signs even where nothing has moved.
 
         Raises:
             KeyRefused: the key file is missing, open to others, or not the key of this chain.
             RootChainRefused: the database has fewer checkpoints than the folder, or a broken one.
         """
-        return self._make(next_key=None)
+        return self._make(next_key=None, even_if_unmoved=even_if_unmoved)
+
+    def key(self) -> SigningKey:
+        """The key that signs next; what it signs begins with a tag of its kind.
+
+        Raises:
+            KeyRefused: as for `make`.
+        """
+        return self._key()
+
+    def believed(self, seq: int) -> Checkpoint | None:
+        """A checkpoint of the database that a key of ours has signed; None where there is none.
+
+        Raises:
+            RootChainRefused: its row is not what was signed.
+        """
+        with snapshot(self.make_session) as session:
+            row = session.get(CheckpointRow, seq)
+            return None if row is None else self._believed(row)
 
     def rotate(self) -> Checkpoint:
         """Let the old key name the next one, which signs at once and from then on (R23).
@@ -207,7 +227,7 @@ class Checkpoints:
             )
         return key
 
-    def _make(self, *, next_key: PublicKey | None) -> Made:
+    def _make(self, *, next_key: PublicKey | None, even_if_unmoved: bool = False) -> Made:
         if self.is_behind_folder():
             raise RootChainRefused("the database has fewer checkpoints than the folder outside it")
         key = self._key()
@@ -222,7 +242,8 @@ class Checkpoints:
             # another process rotated between the two looks: what we hold signs nothing more
             return Made(None, faults)
         is_new = last is not None and key.public.sha256 != last.said["key"]
-        if next_key is None and not is_new and heads == (() if last is None else last.heads):
+        is_asked = next_key is not None or is_new or even_if_unmoved
+        if not is_asked and heads == (() if last is None else last.heads):
             return Made(None, faults)
         checkpoint = _signed(key, last, heads, next_key, now=now)
         try:

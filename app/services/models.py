@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from app.db.models import ModelExamination
 from app.db.session import SessionMaker, snapshot
 from app.domain.errors import InvalidParameter, ModelNotAccepted
-from app.domain.training.installed import InstalledEntry, InstalledModel, read_description
+from app.domain.training.installed import InstalledEntry, InstalledSpec, read_description
 from app.domain.training.models import ModelSpec
 from app.domain.training.registry import MODELS, RegisteredModel
 from app.services.access import Caller
@@ -153,7 +153,7 @@ def require_accepted(session: Session, model: ModelSpec) -> None:
     Raises:
         ModelNotAccepted: names the module and the remedy.
     """
-    if not isinstance(model, InstalledModel):
+    if not isinstance(model, InstalledSpec):
         return
     found = verdict_on(session, model.digest)
     if not found.accepted:

@@ -28,7 +28,7 @@ def main() -> int:
         _say(json.dumps(asdict(found)))
         return 0
     _say(EXAMPLES[asked.example].title)
-    _say(f"  {'epsilon':>9} {NAMES[asked.example]:>22} {'seconds':>8} {'MB':>6}  audit")
+    _say(f"  {'epsilon':>9} {NAMES[asked.example]:>22} {'CPU s':>8} {'MB':>6}  audit")
     for epsilon in ("none", *asked.epsilons.split(",")):
         command = [sys.executable, "-m", "examples.training", asked.example, "--one", epsilon]
         command += ["--folder", str(asked.folder)]

@@ -24,6 +24,22 @@ def test_the_digits_are_learnt_with_and_without_privacy(tmp_path: Path) -> None:
     json.dumps(asdict(private), allow_nan=False)
 
 
+def test_the_digits_are_learnt_from_one_number_a_record(tmp_path: Path) -> None:
+    found = with_privacy(
+        prepare(EXAMPLES["digits"], tmp_path),
+        "8",
+        algorithm="dp_zo",
+        model={"name": "logistic"},
+        steps=300,
+        clip={"mode": "flat", "norm_l2": "10"},
+        optimizer={"name": "sgd", "learning_rate": 0.03},
+    )
+    # 0.74 was measured, where gradients of the same model give more; chance is 0.1
+    assert found.accuracy > 0.5
+    assert found.audit is not None
+    assert found.audit["verdict"] == "consistent"
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("name", ["images", "text"])
 def test_the_larger_sets_are_fetched_and_learnt_better_than_by_chance(

@@ -200,7 +200,7 @@ def parse_clipping(document: object, dataset: Dataset, pointer: str) -> Clipping
 
     Raises:
         InvalidParameter: malformed or out of range, or a profile of too few records.
-        RefusedByName: adaptive clipping by layer, whose counts have no price here.
+        RefusedByName: adaptive clipping by layer, or a profile of users: neither has a price here.
     """
     fields = read_object(
         document, pointer, required=("mode",), optional=("norm_l2", "profile", "adaptive")
@@ -228,7 +228,9 @@ def parse_clipping(document: object, dataset: Dataset, pointer: str) -> Clipping
 def _parse_profile(document: object, dataset: Dataset, pointer: str) -> ClipProfile:
     fields: Mapping[str, Any] = read_object(document, pointer, required=("quantile", "epsilon"))
     if dataset.unit is not None and dataset.unit.kind != "record":
-        raise InvalidParameter(pointer, "a profile ranks records, and the unit here is another")
+        raise RefusedByName(
+            pointer, "a clip profile where users are the unit: its ranks count records", "norm_l2"
+        )
     epsilon = read_decimal(fields["epsilon"], f"{pointer}/epsilon", *PROFILE_EPSILON_RANGE)
     nominal = dataset.nominal_size or 0
     if nominal * Fraction(epsilon) < RECORDS_TIMES_EPSILON:

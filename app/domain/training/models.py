@@ -14,6 +14,7 @@ Reads = Literal["features", "text", "tokens"]
 PADDING: Final = 0
 UNKNOWN: Final = 1
 RESERVED: Final = 2
+TRANSFORMER_LM: Final = "transformer_lm"
 
 
 class ModelSpec(Protocol):
@@ -170,7 +171,6 @@ class TransformerLm:
     context: positions that it sees; a record is cut after context + 1.
     """
 
-    name: ClassVar[str] = "transformer_lm"
     alphabet: str
     tokens: int
     context: int
@@ -179,9 +179,23 @@ class TransformerLm:
     layers: int
 
     @property
+    def name(self) -> str:
+        """See `ModelSpec`."""
+        return TRANSFORMER_LM
+
+    @property
     def reads(self) -> Reads:
         """See `ModelSpec`."""
         return "text" if self.alphabet else "tokens"
+
+    def linear_layers(self) -> dict[str, tuple[int, int]]:
+        """Inputs and outputs of each linear layer, by the name of its module; the head is tied."""
+        widths = {"qkv": (1, 3), "out": (1, 1), "up": (1, 4), "down": (4, 1)}
+        return {
+            f"blocks.{place}.{name}": (inside * self.width, outside * self.width)
+            for place in range(self.layers)
+            for name, (inside, outside) in widths.items()
+        }
 
     def parameters(self, inputs: int) -> int:
         """See `ModelSpec`."""

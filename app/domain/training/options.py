@@ -4,7 +4,7 @@ A schema may only say what is checked here, and has to bound every value, so tha
 taken unread and none is larger than its description thought of.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from app.domain.documents import read_choice, read_integer, read_list, read_object, read_text, under
@@ -21,7 +21,7 @@ _BOUNDS: Final[Mapping[str, tuple[str, ...]]] = {
 _FURTHER: Final[Mapping[str, tuple[str, ...]]] = {"string": ("minLength",), "array": ("minItems",)}
 _SAID: Final = ("title", "description", "default")
 # A spec says these itself.
-TAKEN: Final = ("name", "classes")
+TAKEN: Final = ("name", "classes", "lora")
 
 
 def check_schema(schema: object, pointer: str) -> None:
@@ -55,14 +55,15 @@ def check_schema(schema: object, pointer: str) -> None:
 
 
 def read_options(
-    schema: Mapping[str, Any], given: Mapping[str, Any], pointer: str
+    schema: Mapping[str, Any], given: Mapping[str, Any], pointer: str, *, ours: Sequence[str]
 ) -> dict[str, Any]:
     """The options, each default made explicit, in the order of the schema.
 
     Args:
         schema: that `check_schema` took.
-        given: the model of a spec; its name and classes are read elsewhere.
+        given: the model of a spec.
         pointer: where it lies in the request.
+        ours: what stands beside its name and its options, and is read elsewhere.
 
     Raises:
         InvalidParameter: unknown, missing, or not what the schema says.
@@ -72,7 +73,7 @@ def read_options(
         given,
         pointer,
         required=("name", *schema.get("required", ())),
-        optional=("classes", *properties),
+        optional=(*ours, *properties),
     )
     found = {}
     for name, said in properties.items():

@@ -10,17 +10,20 @@ from typing import Any, Final, Literal, cast, get_args
 
 from app.domain.columns import Column
 from app.domain.datasets import Dataset
-from app.domain.documents import read_choice, read_integer, read_object, read_text, under
-from app.domain.errors import (
-    DeviceUnavailable,
-    InvalidParameter,
-    RefusedByName,
-)
+from app.domain.documents import read_choice, read_integer, read_object, read_text
+from app.domain.errors import DeviceUnavailable, InvalidParameter
 from app.domain.training.chunks import parse_chunks
-from app.domain.training.clipping import AdaptiveClip, parse_clipping, read_decimal, read_number
+from app.domain.training.clipping import parse_clipping, read_decimal, read_number
 from app.domain.training.inputs import parse_features, parse_label, parse_language
 from app.domain.training.models import ModelSpec, TransformerLm
 from app.domain.training.offer import OURS, Offer
+from app.domain.training.refusals import (
+    batch_most,
+    refuse_by_name,
+    require_bounded_work,
+    require_followed_noise,
+    require_one_number,
+)
 from app.domain.training.registry import parse_model, registered
 from app.domain.training.spec import (
     CROSS_ENTROPY,
@@ -45,21 +48,12 @@ __all__ = ["TrainSpec", "evaluation_dataset_id", "parse_training"]
 
 STEPS_MOST = 1_000_000
 PHYSICAL_BATCH_DEFAULT = 256
-# Numbers that one physical batch holds between the layers of the model: 1 GB with their gradients.
-BATCH_NUMBERS_MOST = 2**27
-# Multiplications times records over a whole run: a month of one core, at 0.2 ns each. Beside its
-# records a step pays for a draw of noise a parameter, and for a coin a row of the table.
-WORK_MOST = 10**16
-_NOISE_RECORDS = 256
-_COIN_PARAMETERS = 128
 RATE_RANGE = (Decimal("1e-9"), Decimal(1))
 # Fewer canaries bound next to nothing; more cost more than the run.
 CANARIES_LEAST = 1_000
 CANARIES_MOST = 100_000
 AUDIT_DEFAULT: Final[Mapping[str, Any]] = {"canaries": 10_000, "delta": "1e-5"}
 AUDIT_DELTA_RANGE = (Decimal("1e-12"), Decimal("1e-2"))
-
-_NOT_POISSON = ("shuffled", "shuffle", "fixed", "fixed_size", "without_replacement", "cyclic")
 
 
 def evaluation_dataset_id(document: object) -> str | None:
@@ -97,7 +91,7 @@ def parse_training(
         MechanismNotPriced: the dataset's unit or relation has no proven price for DP-SGD (R7).
         RefusedByName: a form that looks private and is not (R28).
     """
-    _refuse_by_name(document, pointer)
+    refuse_by_name(document, pointer)
     fields = read_object(
         document,
         pointer,
@@ -123,7 +117,7 @@ def parse_training(
     clip = parse_clipping(fields["clip"], dataset, f"{pointer}/clip")
     user = parse_user(fields, dataset, model, f"{pointer}/user")
     inputs = features_width(features)
-    fitting = BATCH_NUMBERS_MOST // (model.numbers(inputs) * (user.rows_at_once if user else 1))
+    fitting = batch_most(model, inputs, user)
     noise_multiplier, target = _parse_noise(fields["noise"], f"{pointer}/noise")
     steps = read_integer(fields["steps"], f"{pointer}/steps", low=1, high=STEPS_MOST)
     chunk_steps, every = parse_chunks(fields, steps, pointer, steps_most=STEPS_MOST)
@@ -173,31 +167,12 @@ def parse_training(
         audit=_parse_audit(fields.get("audit", AUDIT_DEFAULT), f"{pointer}/audit"),
     )
     if spec.algorithm == "dp_zo":
-        _require_one_number(spec, pointer)
+        require_one_number(spec, pointer)
     elif "difference_step" in fields:
         raise InvalidParameter(f"{pointer}/difference_step", "this is for dp_zo")
-    if spec.clip_adaptive is not None:
-        _require_followed_noise(spec, spec.clip_adaptive, pointer)
-    _require_bounded_work(spec, inputs, fitting, dataset.nominal_size, pointer)
+    require_followed_noise(spec, pointer)
+    require_bounded_work(spec, inputs, dataset.nominal_size, pointer)
     return spec
-
-
-def _require_one_number(spec: TrainSpec, pointer: str) -> None:
-    """Refuse for `dp_zo` what has a meaning for gradients alone."""
-    if spec.clip_mode != "flat" or spec.clip_norm_l2 is None or spec.clip_adaptive is not None:
-        reason = "a record of dp_zo is one number: mode flat, and norm_l2 bounds it"
-        raise InvalidParameter(f"{pointer}/clip", reason)
-    if spec.precision != "float32":
-        raise InvalidParameter(f"{pointer}/precision", "the losses of dp_zo are taken in float64")
-
-
-def _require_followed_noise(spec: TrainSpec, adaptive: AdaptiveClip, pointer: str) -> None:
-    """Refuse noise that does not fit a C that moves."""
-    if spec.noise_multiplier is not None:
-        adaptive.require_noise(spec.noise_multiplier, f"{pointer}/clip")
-    if spec.optimizer.corrects_noise:
-        at = f"{pointer}/optimizer/noise_bias_correction"
-        raise InvalidParameter(at, "the variance of the noise moves with C; say false")
 
 
 def _parse_learning(
@@ -209,7 +184,7 @@ def _parse_learning(
         if "label" in fields:
             raise InvalidParameter(f"{pointer}/label", "a language model predicts what comes next")
         read_choice(fields["loss"], f"{pointer}/loss", (NEXT_TOKEN,))
-        model = parse_model(fields["model"], at, classes=0, inputs=0)
+        model = parse_model(fields["model"], at, classes=0, inputs=0, models=offer.models)
         assert isinstance(model, TransformerLm)  # noqa: S101 - the one that reads language
         columns = parse_language(fields["features"], dataset, model, f"{pointer}/features")
         require_no_user_column(dataset, {f"{pointer}/features/0": columns[0].name})
@@ -242,63 +217,6 @@ def _read_device(document: object, offer: Offer, pointer: str) -> Device:
     if device not in offer.devices:
         raise DeviceUnavailable(device, sorted(offer.devices))
     return device
-
-
-def _require_bounded_work(
-    spec: TrainSpec, inputs: int, fitting: int, nominal_size: int | None, pointer: str
-) -> None:
-    """Refuse what no worker could hold or finish, by public numbers alone (R17)."""
-    if spec.physical_batch_max > fitting:
-        unit = "records" if spec.user is None else "users"
-        raise InvalidParameter(
-            f"{pointer}/physical_batch_max", f"at most {fitting} {unit} of this model fit at once"
-        )
-    # Without a declared size the divisor is what the spec says of its draws.
-    rows = spec.normalise_by / float(spec.rate) if nominal_size is None else float(nominal_size)
-    records = float(spec.rate) * rows * (1 if spec.user is None else spec.user.rows_at_once)
-    parameters = spec.model.parameters(inputs)
-    step = spec.model.work(inputs) * records + parameters * _NOISE_RECORDS + _COIN_PARAMETERS * rows
-    look = 0 if spec.clip_profile is None else spec.model.work(inputs) * rows
-    if spec.steps * step + look > WORK_MOST:
-        raise InvalidParameter(
-            f"{pointer}/steps",
-            "the run would take months: its steps, parameters and records of a step multiply to"
-            f" more than {WORK_MOST:.0e}",
-        )
-
-
-def _refuse_by_name(document: object, pointer: str) -> None:
-    """Refuse the forms of R28 that a training spec can take, before unknown keys are counted."""
-    if not isinstance(document, Mapping):
-        return
-    sampling, clip, model = (document.get(key) for key in ("sampling", "clip", "model"))
-    if isinstance(sampling, Mapping) and sampling.get("kind") in _NOT_POISSON:
-        raise RefusedByName(
-            f"{pointer}/sampling/kind",
-            "fixed-size or shuffled batches claimed as Poisson",
-            "poisson",
-        )
-    if isinstance(clip, Mapping):
-        modes = ("microbatch", "per_microbatch", "batch", "per_batch")
-        if clip.get("mode") in modes or "microbatch" in clip or "microbatches" in clip:
-            raise RefusedByName(
-                f"{pointer}/clip", "microbatch clipping claimed per example", "mode flat"
-            )
-    if isinstance(model, Mapping):
-        for key in ("batch_norm", "batchnorm"):
-            if model.get(key) or model.get("normalisation") == key or model.get("name") == key:
-                raise RefusedByName(
-                    f"{pointer}/model", "modules that mix rows", "a model whose rows stay apart"
-                )
-        if "sketch" in model or model.get("adapter") == "sketch":
-            raise RefusedByName(f"{pointer}/model", "noise-free sketch LoRA", "logistic or mlp")
-    for key in ("best_of", "runs", "seeds", "trials", "search"):
-        if key in document:
-            raise RefusedByName(
-                under(pointer, key),
-                "best of N runs with one charge",
-                "one job, and one charge, for each run",
-            )
 
 
 def _parse_noise(document: object, pointer: str) -> tuple[Decimal | None, NoiseTarget | None]:

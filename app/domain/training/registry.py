@@ -45,6 +45,11 @@ class RegisteredModel:
     reads: tuple[Reads, ...]
     parse: Callable[[object, str, int, int], ModelSpec]
 
+    @property
+    def is_base(self) -> bool:
+        """Whether its weights stay, and something learns beside them."""
+        return "lora" in self.schema["properties"]
+
     def to_json(self) -> dict[str, Any]:
         """What a caller has to know to name it."""
         return {
@@ -260,7 +265,11 @@ def parse_model(
     Raises:
         InvalidParameter: unknown, wrongly put, or larger than a worker can hold.
     """
-    model = registered(document, pointer, models).parse(document, pointer, classes, inputs)
+    found = registered(document, pointer, models)
+    if isinstance(document, Mapping) and "lora" in document and not found.is_base:
+        reason = "lora learns beside the weights of a base, which an administrator installs"
+        raise InvalidParameter(f"{pointer}/lora", reason)
+    model = found.parse(document, pointer, classes, inputs)
     if model.parameters(inputs) > PARAMETERS_MOST:
         raise InvalidParameter(pointer, f"a model has at most {PARAMETERS_MOST} parameters")
     return model

@@ -23,12 +23,12 @@ from app.domain.mechanisms.parsing import Gaussian, PoissonSampled, parse_mechan
 from app.domain.privacy import Limit
 from app.domain.training.offer import Offer
 from app.domain.training.parsing import (
-    BATCH_NUMBERS_MOST,
     PHYSICAL_BATCH_DEFAULT,
     TrainSpec,
     evaluation_dataset_id,
     parse_training,
 )
+from app.domain.training.refusals import BATCH_NUMBERS_MOST
 from app.domain.training.registry import (
     CLASSES_MOST,
     LAYERS_MOST,
@@ -238,6 +238,9 @@ def test_a_calibrated_noise_out_of_range_is_refused(noise: str) -> None:
         ),
         ({"model": {"name": "mlp", "hidden": [8], "batch_norm": True}}, "/spec/model"),
         ({"model": {"name": "mlp", "hidden": [8], "adapter": "sketch"}}, "/spec/model"),
+        ({"model": {"name": "mlp", "hidden": [8], "lora": {"sketch": True}}}, "/spec/model"),
+        ({"noise": {"noise_multiplier": "1", "kind": "integer_grid"}}, "/spec/noise"),
+        ({"noise": {"noise_multiplier": "1", "grid": "1e-6"}}, "/spec/noise"),
         ({"best_of": 5}, "/spec/best_of"),
         ({"seeds": [1, 2, 3]}, "/spec/seeds"),
     ],

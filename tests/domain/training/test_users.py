@@ -6,7 +6,7 @@ import pytest
 
 from app.domain.accounting.prices import price
 from app.domain.datasets import UnitOfPrivacy
-from app.domain.errors import InvalidParameter, MechanismNotPriced
+from app.domain.errors import InvalidParameter, MechanismNotPriced, RefusedByName
 from app.domain.training.users import UserSpec
 from tests.domain.training.test_parsing import _dataset, _language, _parse, _spec
 
@@ -88,3 +88,11 @@ def test_users_that_do_not_fit_into_memory_are_refused() -> None:
 def test_users_under_replacement_are_refused() -> None:
     with pytest.raises(MechanismNotPriced, match="replace_one"):
         _parse(_spec(), _dataset(unit=CAPPED, relation="replace_one"))
+
+
+def test_a_clip_profile_of_users_is_refused_by_name() -> None:
+    clip = {"mode": "flat", "profile": {"quantile": "0.5", "epsilon": "1"}}
+    with pytest.raises(RefusedByName, match="ranks count records") as refusal:
+        _parse(_spec(clip=clip), _dataset(unit=CAPPED))
+    assert refusal.value.pointer == "/spec/clip/profile"
+    assert refusal.value.instead == "norm_l2"

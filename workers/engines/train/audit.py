@@ -28,7 +28,7 @@ from app.domain.canaries import (
 from app.domain.decimals import decimal_text
 from app.domain.mechanisms.parsing import Part
 from app.domain.training.spec import AuditSpec
-from workers.engines.train.canaries import ShadowCanaries
+from workers.engines.train.canaries import Canaries
 
 CONFIDENCE: Final = 0.95
 # The claimed curve is asked at these.
@@ -42,7 +42,7 @@ NOT_COVERED: Final = (
 
 def audit_report(
     asked: AuditSpec,
-    canaries: ShadowCanaries,
+    canaries: Canaries,
     part: Part,
     *,
     relation: str,

@@ -12,6 +12,8 @@ from typing import Any
 
 from app.domain.datasets import Dataset
 from app.domain.decimals import decimal_text, text_up
+from app.domain.training.installed import base_json
+from app.domain.training.models import TRANSFORMER_LM, TransformerLm
 from app.domain.training.spec import DRAW_SAMPLER, NOISE_SAMPLER, TrainSpec
 from workers.engines.api import Input
 from workers.engines.train.networks import ACTIVATIONS, INITIAL_WEIGHTS
@@ -33,6 +35,10 @@ OF_USERS = (
     "of a user's records at most rows_most are trained on, chosen at random; those of no user are "
     "left out",
     "rates and divisors count users; two accounts of one person are two users",
+)
+OF_A_BASE = (
+    "the weights of the base were installed, not trained here: what they were trained on, and what "
+    "that cost whom, is not in this loss",
 )
 
 
@@ -60,7 +66,7 @@ def model_card(
         audit: what the run's canaries say of it, or None where it carried none.
         kernels: names of the code paths that clipped and drew noise.
     """
-    stored = spec.to_json()
+    stored, base = spec.to_json(), base_json(spec.model)
     noise = {"noise_multiplier": stored["noise"]["noise_multiplier"]}
     if spec.clip_adaptive is not None and spec.noise_multiplier is not None:
         own = text_up(Fraction(spec.clip_adaptive.gradient_noise(spec.noise_multiplier)), 12)
@@ -70,9 +76,12 @@ def model_card(
         "kind": "model-card",
         "model": {
             **stored["model"],
-            "activation": ACTIVATIONS.get(spec.model.name),
+            "activation": ACTIVATIONS.get(
+                TRANSFORMER_LM if isinstance(spec.model, TransformerLm) else spec.model.name
+            ),
             "initial_weights": INITIAL_WEIGHTS,
             "weights": "model.safetensors",
+            **({} if base is None else {"base": base}),
         },
         "training": {
             "algorithm": stored["algorithm"],
@@ -108,7 +117,11 @@ def model_card(
             },
             "library_digests": {name: _digest(name) for name in LIBRARIES},
         },
-        "limits": [*LIMITS, *([] if spec.user is None else OF_USERS)],
+        "limits": [
+            *LIMITS,
+            *([] if spec.user is None else OF_USERS),
+            *([] if base is None else OF_A_BASE),
+        ],
         "intended_use": (
             f"Predicts {spec.label or 'what comes next'} from {', '.join(spec.features[:20])} for "
             "records like those described by the dataset's purpose; a person answers for any other "

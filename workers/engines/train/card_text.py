@@ -13,7 +13,14 @@ def card_markdown(card: Mapping[str, Any]) -> str:
     kernels = implementation["kernels"]
     sections = [
         ("Intended use", [card["intended_use"]]),
-        ("Model", [f"`{model['name']}` with {_listed(options)}.", f"Start: {_start(model)}."]),
+        (
+            "Model",
+            [
+                f"`{model['name']}` with {_listed(options)}.",
+                *_base(model.get("base")),
+                f"Start: {_start(model)}.",
+            ],
+        ),
         (
             "Data",
             [
@@ -51,7 +58,7 @@ def card_markdown(card: Mapping[str, Any]) -> str:
 
 
 # Of the model, what stands in lines of their own.
-_BESIDE = ("name", "activation", "initial_weights", "weights")
+_BESIDE = ("name", "activation", "initial_weights", "weights", "base", "lora")
 
 
 def _bullets(lines: Sequence[str]) -> str:
@@ -74,6 +81,18 @@ def _start(model: Mapping[str, Any]) -> str:
     activation = model["activation"]
     between = "" if activation is None else f"; {activation} between the layers"
     return f"{model['initial_weights']}{between}"
+
+
+def _base(base: Mapping[str, Any] | None) -> list[str]:
+    if base is None:
+        return []
+    beside = ", ".join(f"`{name}`" for name in base["trained_beside"])
+    return [
+        f"Base: {base['title']} (sha256 {base['sha256']}). Its weights stay. What learnt is LoRA "
+        f"of rank {base['rank']}, alpha {base['alpha']:g}, beside "
+        f"{', '.join(f'`{name}`' for name in base['adapted'])}"
+        f"{f'; and, from a fresh start, {beside}' if beside else ''}."
+    ]
 
 
 _UNITS = {
@@ -118,8 +137,16 @@ def _audit(audit: Mapping[str, Any] | None) -> list[str]:
 
 
 def _loading(model: Mapping[str, Any]) -> list[str]:
+    base, of_the_base = model.get("base"), []
+    if base is not None:
+        of_the_base = [
+            "They are those that have learnt. With NAME an adapted layer of the base, add "
+            f"{base['alpha'] / base['rank']:g} times `NAME.up.weight @ NAME.down.weight` to its "
+            "weight."
+        ]
     return [
         "The weights are plain tensors by name, to be read without code of this service:",
         "```python\nfrom safetensors.torch import load_file\n"
         f'weights = load_file("{model["weights"]}")\n```',
+        *of_the_base,
     ]

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from app.domain.decimals import decimal_text
 from workers.engines.checkpoint_folder import CheckpointFolder
-from workers.engines.train.canaries import ShadowCanaries
+from workers.engines.train.canaries import Canaries
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class RunState:
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
-    canaries: ShadowCanaries | None
+    canaries: Canaries | None
     clip_norm_l2: Decimal | None
     steps_run: int = 0
 
@@ -105,8 +105,8 @@ class RunState:
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
         with torch.no_grad():
-            for name, parameter in self.model.named_parameters():
-                parameter.copy_(found[WEIGHT + name])
+            for name, parameter in self._weights().items():
+                parameter.copy_(found[name])
         if self.canaries is not None:
             self.canaries.go_on(_named(CANARY, found), steps=document["steps_run"])
         self.steps_run = document["steps_run"]
@@ -123,7 +123,12 @@ class RunState:
             log.warning("checkpoint.does_not_fit error=%s", refused)
 
     def _weights(self) -> dict[str, Tensor]:
-        return {WEIGHT + name: value for name, value in self.model.named_parameters()}
+        """What learns: what is frozen is built anew as it was."""
+        return {
+            WEIGHT + name: value
+            for name, value in self.model.named_parameters()
+            if value.requires_grad
+        }
 
     def _seen(self) -> dict[str, Tensor]:
         seen = {} if self.canaries is None else self.canaries.seen()

@@ -14,6 +14,8 @@ from app.domain.datasets import Dataset
 from app.domain.decimals import decimal_text, float_down
 from app.domain.errors import DomainError
 from app.domain.training import parse_training
+from app.domain.training.installed import base_of
+from app.domain.training.lora import Base
 from app.domain.training.offer import OURS, Offer
 from app.domain.training.spec import TrainSpec, features_width
 from kernels.noise.in_place import best as best_noise
@@ -38,9 +40,16 @@ from workers.engines.train.checkpoints import RunState, kept_clip_norm
 from workers.engines.train.clip_profile import choose, gradient_norms
 from workers.engines.train.data import Examples, Table, columns_of, read_examples, read_records
 from workers.engines.train.examination import examined
-from workers.engines.train.networks import accuracy, losses_in, made_up, size, start
+from workers.engines.train.networks import (
+    accuracy,
+    losses_in,
+    made_up,
+    size,
+    start,
+    trained,
+)
 from workers.engines.train.noise import Stream
-from workers.engines.train.optimizers import make_optimizer, set_rate
+from workers.engines.train.optimizers import make_optimizer, set_rate, tell_noise
 from workers.engines.train.steps import NoisyGradients, clip_of
 from workers.engines.train.zeroth_order import NoisyDifferences
 
@@ -92,12 +101,13 @@ class TrainingEngine:
         if spec.clip_profile and work.parts[PROFILE_PART].started_units and not is_chosen:
             # spent, and the reservation has one unit: a second draw would be one too many (R14)
             raise EngineRefused("the clip profile was started before and its choice is lost")
-        model = _examined(spec, private.dataset)
+        model, optimizer = _examined(spec, private.dataset)
         return TrainingPlan(
             work=work,
             spec=spec,
             evaluation=_read_evaluation(spec, private.dataset, work),
             private=model,
+            optimizer=optimizer,
             kernels={**model.report(), "noise": best_noise().name},
             make_noise=self.make_noise,
         )
@@ -109,6 +119,7 @@ class TrainingPlan:
 
     evaluation: the public set in memory, or None.
     private: the model, examined on made-up records, its weights not yet those of a start.
+    optimizer: holds what is trained, and nothing else.
     kernels: the paths and plans of its layers, as they were chosen on the made-up records: what the
         card says of them is said whether or not a record is ever drawn (R17).
     """
@@ -117,6 +128,7 @@ class TrainingPlan:
     spec: TrainSpec
     evaluation: Table | None
     private: PrivateModel
+    optimizer: torch.optim.Optimizer
     kernels: dict[str, Any]
     make_noise: Callable[[], NoiseSource]
 
@@ -132,32 +144,13 @@ class TrainingPlan:
             ClaimLost: somebody else holds the job; nothing more was read.
             EngineRefused: all is spent and no checkpoint fits; there is nothing to release.
         """
-        spec = self.spec
-        model, noise = self.private.model, self.make_noise()
-        normals = torch.zeros(size(model))
-        noise.add_gaussian_([normals], 1.0, stream=Stream.INITIAL_WEIGHTS, step=0)
-        start(model, normals)
-        table: Examples | None = None
-        if spec.clip_profile is not None:
-            chosen = kept_clip_norm(self.work.checkpoints)
-            if chosen is None:
-                ledger.start(PROFILE_PART, 1)  # durable before rows and noise (L2, L6)
-                table = self._read()
-                chosen = choose(spec.clip_profile, self._norms(table))
-            spec = spec.with_clip_norm(chosen)
-            self.private.set_bound(clip_of(spec).bound)
-        followed = None if spec.clip_adaptive is None else kept_clip_norm(self.work.checkpoints)
-        if followed is not None:
-            self.private.set_bound(float_down(followed))
+        noise = self.make_noise()
+        self._start_weights(noise)
+        spec, table = self._with_clip_norm(ledger)
         steps = NoisyDifferences if spec.algorithm == "dp_zo" else NoisyGradients
-        gradients = steps.of(spec, self.private, noise)
-        optimizer = make_optimizer(
-            spec.optimizer,
-            [parameter for parameter in model.parameters() if parameter.requires_grad],
-            (gradients.standard_deviation / gradients.divisor) ** 2,
-        )
-        self.private.check_optimizer(optimizer)
-        state = RunState(model, optimizer, gradients.canaries, spec.clip_norm_l2)
+        gradients: Steps = steps.of(spec, self.private, noise)
+        tell_noise(self.optimizer, (gradients.standard_deviation / gradients.divisor) ** 2)
+        state = RunState(self.private.model, self.optimizer, gradients.canaries, spec.clip_norm_l2)
         state.go_on(self.work.checkpoints)
         done, cancelled = self._part.started_units, False
         if done == spec.steps and not state.steps_run:
@@ -171,25 +164,18 @@ class TrainingPlan:
             try:
                 ledger.start(spec.steps_place, until)  # durable before rows and noise (L2, L6)
             except JobCancelled:
-                if not state.steps_run and self.spec.clip_profile is None:
+                if not state.steps_run and spec.clip_profile is None:
                     raise  # nothing was paid for: a chosen C is, and is released
                 cancelled = True
                 break
-            if table is None:
-                table = self._read()
-            fields: dict[str, Any] = {}
-            for step in range(done + 1, until + 1):
-                gradients.step(table, step)
-                set_rate(optimizer, spec.optimizer.rate_at(step, spec.steps))
-                optimizer.step()
-                if self._evaluates_at(step):
-                    fields["test_accuracy"] = self._accuracy()
+            table = self._read() if table is None else table
+            said = self._run_chunk(gradients, table, range(done + 1, until + 1))
             state.steps_run += until - done
             if gradients.follower is not None:
                 state.clip_norm_l2 = Decimal(repr(self.private.spec.bound))
             done = until
             self._keep(state, done)
-            ledger.progress({"step": done, "steps": spec.steps, **fields})
+            ledger.progress({"step": done, "steps": spec.steps, **said})
         return self._release(
             spec,
             gradients,
@@ -197,6 +183,45 @@ class TrainingPlan:
             steps_started=done,
             cancelled=cancelled,
         )
+
+    def _start_weights(self, noise: NoiseSource) -> None:
+        """Give the model the weights of a start; a checkpoint puts its own in their place."""
+        normals = torch.zeros(size(self.private.model))
+        noise.add_gaussian_([normals], 1.0, stream=Stream.INITIAL_WEIGHTS, step=0)
+        start(self.private.model, normals)
+
+    def _with_clip_norm(self, ledger: JobLedger) -> tuple[TrainSpec, Examples | None]:
+        """The spec with its C, which the model clips to from here on.
+
+        It is as the spec gives it, or as a charged look chooses it, once whatever kills come
+        between (R27); of a C that follows the norms it is the one that an earlier claim came to.
+
+        Returns:
+            And the rows, where this claim took that look.
+        """
+        spec, table = self.spec, None
+        kept = kept_clip_norm(self.work.checkpoints)
+        if spec.clip_profile is not None:
+            if kept is None:
+                ledger.start(PROFILE_PART, 1)  # durable before rows and noise (L2, L6)
+                table = self._read()
+                kept = choose(spec.clip_profile, self._norms(table))
+            spec = spec.with_clip_norm(kept)
+            self.private.set_bound(clip_of(spec).bound)
+        elif spec.clip_adaptive is not None and kept is not None:
+            self.private.set_bound(float_down(kept))
+        return spec, table
+
+    def _run_chunk(self, gradients: Steps, table: Examples, steps: range) -> dict[str, Any]:
+        """Steps whose start is durable; what is public of them, for the progress row (R13)."""
+        said: dict[str, Any] = {}
+        for step in steps:
+            gradients.step(table, step)
+            set_rate(self.optimizer, self.spec.optimizer.rate_at(step, self.spec.steps))
+            self.optimizer.step()
+            if self._evaluates_at(step):
+                said["test_accuracy"] = self._accuracy()
+        return said
 
     @property
     def _part(self) -> ReservedPart:
@@ -264,7 +289,7 @@ class TrainingPlan:
         """Write the artifacts; everything in them is noisy, charged, public or a canary's."""
         audit = self._audit(gradients, steps_run)
         found = self._accuracy()
-        save_file(_state(self.private.model), self.work.scratch / WEIGHTS)
+        save_file(_state(self.private.model, base_of(spec.model)), self.work.scratch / WEIGHTS)
         norm = spec.clip_norm_l2
         if gradients.follower is not None:
             norm = Decimal(repr(gradients.follower.last_norm))
@@ -300,17 +325,20 @@ class TrainingPlan:
         )
 
 
-def _examined(spec: TrainSpec, dataset: Dataset) -> PrivateModel:
-    """The model of a spec, examined on made-up records.
+def _examined(spec: TrainSpec, dataset: Dataset) -> tuple[PrivateModel, torch.optim.Optimizer]:
+    """The model of a spec, examined on made-up records, and an optimizer of what it trains.
 
     Raises:
         EngineRefused: it cannot be trained privately; names the module and the remedy.
     """
     try:
         width = _width(spec, dataset)
-        return examined(spec.model, width, clip_of(spec), spec.precision, spec.user)
+        private = examined(spec.model, width, clip_of(spec), spec.precision, spec.user)
+        optimizer = make_optimizer(spec.optimizer, trained(private.model))
+        private.check_optimizer(optimizer)
     except ModelRefused as refusal:
         raise EngineRefused(str(refusal)) from refusal
+    return private, optimizer
 
 
 def _width(spec: TrainSpec, dataset: Dataset) -> int:
@@ -318,9 +346,16 @@ def _width(spec: TrainSpec, dataset: Dataset) -> int:
     return 0 if label is None else features_width(features)
 
 
-def _state(model: nn.Module) -> dict[str, torch.Tensor]:
-    """The weights by name, each once: a tied one stands under the first of its names."""
-    return {name: value.detach().clone() for name, value in model.named_parameters()}
+def _state(model: nn.Module, base: Base | None) -> dict[str, torch.Tensor]:
+    """The weights by name, each once: a tied one stands under the first of its names.
+
+    Beside a base those that have learnt: the base is where it was installed from.
+    """
+    return {
+        name: value.detach().clone()
+        for name, value in model.named_parameters()
+        if base is None or value.requires_grad
+    }
 
 
 def _read_evaluation(spec: TrainSpec, dataset: Dataset, work: Work) -> Table | None:

@@ -4,17 +4,20 @@ Nothing private is read here. What is found is evidence, not a proof.
 """
 
 import importlib
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from app.domain.training.installed import InstalledModel
+from app.domain.training.installed import InstalledLm, InstalledModel
 from app.domain.training.models import ModelSpec
 from app.domain.training.spec import Precision
 from app.domain.training.users import UserSpec
 from kernels.private.check import trainable_modules
 from kernels.private.model import PrivateModel, privatize
 from kernels.private.spec import ClipSpec, ModelRefused
+from workers.engines.train.adapters import adapt
 from workers.engines.train.networks import build, losses_in, made_up, size
 
 _TOLERANCE = 1e-5
@@ -37,7 +40,8 @@ def examined(
         records = records[:, None].repeat(1, user.rows_most, 1)
         labels = labels[:, None].repeat(1, user.rows_most)
     if not isinstance(spec, InstalledModel):
-        private = privatize(build(spec, inputs), clip, (records,))
+        model = build_lm(spec) if isinstance(spec, InstalledLm) else build(spec, inputs)
+        private = privatize(model, clip, (records,))
         private.sum_gradients(losses_in(precision), records, labels)
         private.model.zero_grad(set_to_none=True)
         return private
@@ -64,23 +68,48 @@ def build_installed(spec: InstalledModel, inputs: int) -> nn.Module:
     Raises:
         ModelRefused: there is none, it fails, or what it builds is not as it was described.
     """
-    place, _, name = spec.builder.partition(":")
-    try:
-        model = getattr(importlib.import_module(place), name)(
-            dict(spec.options), inputs, spec.classes
-        )
-    except Exception as failed:
-        raise ModelRefused(
-            "", f"its builder failed: {type(failed).__name__}", "mend the builder that it names"
-        ) from failed
+    model = _built(spec.builder, dict(spec.options), inputs, spec.classes)
     if not isinstance(model, nn.Module):
         raise ModelRefused("", "its builder gives no nn.Module", "return the module")
+    if spec.base is not None and spec.lora is not None:
+        adapt(model, spec.base, spec.lora)
     found, said = size(model), spec.parameters(inputs)
     if found != said:
         raise ModelRefused(
             "", f"its description says {said} trained parameters", f"it has {found}: say so"
         )
     return model
+
+
+def build_lm(spec: InstalledLm) -> nn.Module:
+    """A language model with the weights of a base, and adapters beside its layers.
+
+    Raises:
+        ModelRefused: there are none, or they are not those that were described.
+    """
+    model, found = build(spec, 0), _built(spec.builder)
+    own = dict(model.named_parameters())
+    if not isinstance(found, Mapping) or set(found) != set(own):
+        raise ModelRefused("", "its builder gives other weights", f"give {', '.join(sorted(own))}")
+    for name, parameter in own.items():
+        value = found[name]
+        if not isinstance(value, Tensor) or value.shape != parameter.shape:
+            remedy = f"give a tensor of {tuple(parameter.shape)}"
+            raise ModelRefused(name, "its weights have another shape", remedy)
+        with torch.no_grad():
+            parameter.copy_(value)
+    adapt(model, spec.base, spec.lora)
+    return model
+
+
+def _built(builder: str, *arguments: object) -> Any:
+    place, _, name = builder.partition(":")
+    try:
+        return getattr(importlib.import_module(place), name)(*arguments)
+    except Exception as failed:
+        raise ModelRefused(
+            "", f"its builder failed: {type(failed).__name__}", "mend the builder that it names"
+        ) from failed
 
 
 def _require_shape(model: nn.Module, spec: InstalledModel, records: Tensor) -> None:

@@ -13,13 +13,14 @@ from torch.nn import functional
 
 from app.domain.training.models import PADDING, Cnn, Logistic, Mlp, ModelSpec, TransformerLm
 from app.domain.training.spec import Precision
+from workers.engines.train.adapters import Adapted
 from workers.engines.train.users import NO_RECORD
 
 # Between the layers.
 ACTIVATIONS = {"logistic": None, "mlp": "tanh", "cnn": "tanh", "transformer_lm": "gelu"}
 INITIAL_WEIGHTS = (
     "layers normal with variance 1 / inputs, embeddings with deviation 0.02, norms 1, biases and a "
-    "classifier's last layer 0"
+    "classifier's last layer 0, adapters nothing"
 )
 # Of an embedding's numbers at the start: small enough that a tied head begins near equal odds.
 _EMBEDDING_DEVIATION = 0.02
@@ -146,7 +147,7 @@ def start(model: nn.Module, normals: Tensor) -> None:
     """Set the weights a run begins with.
 
     Layers are normal with variance 1 / inputs, embeddings small, norms 1, biases 0; a classifier's
-    last layer is 0, so that it begins from equal odds.
+    last layer is 0, so that it begins from equal odds, and adapters begin as nothing.
 
     Args:
         model: what is frozen in it stays as it was built.
@@ -154,6 +155,9 @@ def start(model: nn.Module, normals: Tensor) -> None:
     """
     linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
     last = linear[-1] if linear else None
+    nothing = {id(module.up) for module in model.modules() if isinstance(module, Adapted)}
+    if last is not None and not isinstance(model, Transformer):
+        nothing.add(id(last))
     first, done = 0, set[int]()
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
@@ -166,15 +170,20 @@ def start(model: nn.Module, normals: Tensor) -> None:
                 parameter.fill_(1.0 if name == "weight" else 0.0)
             elif isinstance(module, nn.Embedding):
                 parameter.copy_(own).mul_(_EMBEDDING_DEVIATION)
-            elif name == "bias" or (module is last and not isinstance(model, Transformer)):
+            elif name == "bias" or id(module) in nothing:
                 parameter.zero_()
             else:
                 parameter.copy_(own).mul_(1.0 / math.sqrt(parameter[0].numel()))
 
 
+def trained(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters that learn, in order; a shared one stands once."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
 def size(model: nn.Module) -> int:
     """How many weights are trained; shared ones count once."""
-    return sum(each.numel() for each in model.parameters() if each.requires_grad)
+    return sum(parameter.numel() for parameter in trained(model))
 
 
 def losses(model: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from kernels.noise.source import NoiseSource
 from kernels.private.model import PrivateModel
 from kernels.private.spec import ClipSpec
 from workers.engines.train.adaptive_clip import ClipFollower
-from workers.engines.train.canaries import ShadowCanaries
+from workers.engines.train.canaries import Canaries, ShadowCanaries
 from workers.engines.train.data import Examples
 from workers.engines.train.networks import losses_in
 from workers.engines.train.noise import Stream
@@ -54,7 +55,7 @@ class NoisyGradients:
     noise_multiplier: float
     divisor: float
     physical_batch_max: int
-    canaries: ShadowCanaries | None = None
+    canaries: Canaries | None = None
     precision: Precision = "float32"
     follower: ClipFollower | None = None
 
@@ -69,17 +70,6 @@ class NoisyGradients:
         if spec.clip_adaptive is not None:
             multiplier = float_up(spec.clip_adaptive.gradient_noise(spec.noise_multiplier))
             follower = ClipFollower(spec.clip_adaptive, private, spec.normalise_by)
-        canaries = None
-        if spec.audit is not None:
-            canaries = ShadowCanaries(
-                spec.audit.canaries,
-                layers=len(private.layers()),
-                rate=float(spec.rate),
-                noise_multiplier=multiplier,
-                clip=private.spec,
-                # of their own, so that the records' draws are the same without canaries
-                sampler=PoissonSampler(spec.rate),
-            )
         return cls(
             private=private,
             sampler=PoissonSampler(spec.rate),
@@ -87,7 +77,9 @@ class NoisyGradients:
             noise_multiplier=multiplier,
             divisor=spec.normalise_by,
             physical_batch_max=spec.physical_batch_max,
-            canaries=canaries,
+            canaries=ShadowCanaries.of(
+                spec, multiplier, layers=len(private.layers()), clip=private.spec
+            ),
             precision=spec.precision,
             follower=follower,
         )
@@ -104,15 +96,12 @@ class NoisyGradients:
         physical batches; `step` goes up from call to call.
         """
         self.clipped_sum(table, self.sampler.draw(len(table)))
-        sums = self.sums()
-        self._add_noise(sums, Stream.GRADIENT, step)
+        sums = [total for layer in self.sums() for total in layer]
+        self._add_noise(sums, stream=Stream.GRADIENT, step=step)
         if self.canaries is not None:
-            seen = self.canaries.clipped_sum()
-            self._add_noise([[beside] for beside in seen], Stream.CANARIES, step)
-            self.canaries.observe(seen)
-        for layer in sums:
-            for total in layer:
-                total.div_(self.divisor)
+            self.canaries.step(partial(self._add_noise, stream=Stream.CANARIES, step=step))
+        for total in sums:
+            total.div_(self.divisor)
         if self.follower is not None:
             bound = self.follower.follow(self.noise, step)
             if self.canaries is not None:
@@ -136,11 +125,6 @@ class NoisyGradients:
         for rows in torch.split(drawn, self.physical_batch_max):  # one empty part, if none is drawn
             self.private.sum_gradients(losses, *table.rows(rows))
 
-    def _add_noise(self, layers: Sequence[Sequence[Tensor]], stream: Stream, step: int) -> None:
+    def _add_noise(self, sums: Sequence[Tensor], *, stream: Stream, step: int) -> None:
         """Noise on a sum, in place, layer by layer: the records' and that of the canaries."""
-        self.noise.add_gaussian_(
-            [total for layer in layers for total in layer],
-            self.standard_deviation,
-            stream=stream,
-            step=step,
-        )
+        self.noise.add_gaussian_(sums, self.standard_deviation, stream=stream, step=step)

@@ -21,7 +21,9 @@ optimization, Algorithm 1; Malladi et al. 2023 for the estimate.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -30,9 +32,9 @@ from app.domain.decimals import float_down, float_up
 from app.domain.training.spec import TrainSpec
 from kernels.noise.source import NoiseSource
 from kernels.private.model import PrivateModel
-from workers.engines.train.canaries import LOUDNESS, ShadowCanaries
+from workers.engines.train.canaries import LOUDNESS, Canaries
 from workers.engines.train.data import Examples
-from workers.engines.train.networks import losses
+from workers.engines.train.networks import losses, trained
 from workers.engines.train.noise import Stream
 from workers.engines.train.sampling import PoissonSampler
 
@@ -43,13 +45,12 @@ def clamped(differences: Tensor, bound: float) -> Tensor:
     return known.clamp(-bound, bound)
 
 
-class ShadowScalars(ShadowCanaries):
+class ShadowScalars(Canaries):
     """Canaries whose one number is far above C: clamped as the records' are, and noised so."""
 
     def clipped_sum(self) -> Tensor:
         """Each drawn canary's clamped number, where no record's is: (1, canaries) float32."""
-        total = torch.zeros(1, self._score.shape[0])
-        drawn = self._members[self._sampler.draw(self._members.shape[0])]
+        drawn, total = self.drawn(), torch.zeros(1, self._score.shape[0])
         loud = torch.full((drawn.shape[0],), LOUDNESS * self._bound, dtype=torch.float64)
         total[0, drawn] = clamped(loud, self._bound).float()
         return total
@@ -81,28 +82,18 @@ class NoisyDifferences:
         """The step of a spec whose noise is fixed; every rounding goes toward more noise."""
         if spec.noise_multiplier is None or spec.clip_norm_l2 is None:
             raise ValueError("noise and C of this spec are not fixed")
-        multiplier = float_up(spec.noise_multiplier)
-        canaries = None
-        if spec.audit is not None:
-            canaries = ShadowScalars(
-                spec.audit.canaries,
-                layers=1,
-                rate=float(spec.rate),
-                noise_multiplier=multiplier,
-                clip=private.spec,
-                sampler=PoissonSampler(spec.rate),
-            )
+        multiplier, bound = float_up(spec.noise_multiplier), float_down(spec.clip_norm_l2)
         return cls(
             model=private.model,
             twin=private.plain_copy().double(),
             sampler=PoissonSampler(spec.rate),
             noise=noise,
-            bound=float_down(spec.clip_norm_l2),
+            bound=bound,
             noise_multiplier=multiplier,
             half_step=spec.difference_step,
             divisor=spec.normalise_by,
             physical_batch_max=spec.physical_batch_max,
-            canaries=canaries,
+            canaries=ShadowScalars.of(spec, multiplier, layers=1, bound=bound),
         )
 
     @property
@@ -117,18 +108,16 @@ class NoisyDifferences:
         """
         direction = self.direction(step)
         released = self.clamped_sum(table, self.sampler.draw(len(table)), direction).float()[None]
-        self._add_noise(released, Stream.GRADIENT, step)
+        self._add_noise([released], stream=Stream.GRADIENT, step=step)
         if self.canaries is not None:
-            seen = self.canaries.clipped_sum()
-            self._add_noise(seen, Stream.CANARIES, step)
-            self.canaries.observe(seen)
+            self.canaries.step(partial(self._add_noise, stream=Stream.CANARIES, step=step))
         estimate = float(released) / self.divisor
-        for parameter, part in zip(_live(self.model), direction, strict=True):
+        for parameter, part in zip(trained(self.model), direction, strict=True):
             parameter.grad = part * estimate
 
     def direction(self, step: int) -> list[Tensor]:
         """v: a standard normal for each weight that is trained."""
-        drawn = [torch.zeros_like(parameter) for parameter in _live(self.model)]
+        drawn = [torch.zeros_like(parameter) for parameter in trained(self.model)]
         self.noise.add_gaussian_(drawn, 1.0, stream=Stream.DIRECTIONS, step=step)
         return drawn
 
@@ -148,16 +137,12 @@ class NoisyDifferences:
 
     def _stand(self, direction: list[Tensor], far: float) -> None:
         """Put the twin so far along the direction from the weights."""
-        weights, places = _live(self.model), _live(self.twin)
+        weights, places = trained(self.model), trained(self.twin)
         for weight, place, part in zip(weights, places, direction, strict=True):
             place.copy_(weight).add_(part.double(), alpha=far)
 
-    def _add_noise(self, values: Tensor, stream: Stream, step: int) -> None:
-        self.noise.add_gaussian_([values], self.standard_deviation, stream=stream, step=step)
-
-
-def _live(model: nn.Module) -> list[nn.Parameter]:
-    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+    def _add_noise(self, sums: Sequence[Tensor], *, stream: Stream, step: int) -> None:
+        self.noise.add_gaussian_(sums, self.standard_deviation, stream=stream, step=step)
 
 
 def _widened(table: Examples, rows: Tensor) -> tuple[Tensor, Tensor]:

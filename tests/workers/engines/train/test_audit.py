@@ -1,5 +1,6 @@
 """The audit that rides in every run: honest runs agree with their claim, planted faults do not."""
 
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -9,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from app.domain.canaries import LEVEL
+from app.domain.canaries import LEVEL, gaussian_estimate, gdp_epsilon, one_run_bound
 from app.domain.training.clipping import ClipMode
 from app.domain.training.models import Mlp, ModelSpec
 from app.domain.training.spec import AuditSpec, TrainSpec
@@ -69,6 +70,40 @@ def test_an_honest_run_agrees_with_its_claim_and_is_not_above_it(
     assert 0 <= said["bound_epsilon"] < said["claimed_epsilon"]
     layers = len(private(claimed(model=model)).layers())
     assert said["noise_ratios"] == [pytest.approx(1, abs=0.01)] * layers
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.statistical
+@pytest.mark.parametrize("mode", ["flat", "per_layer"])
+def test_two_hundred_honest_runs_are_never_above_theory_and_their_medians_come_near_it(
+    mode: ClipMode,
+) -> None:
+    """Every record in every step, 10,000 canaries: the figures that the design asks for."""
+    audit = AuditSpec(10_000, Decimal("1e-5"))
+    asked = claimed(
+        rate=Decimal(1), steps=4, noise_multiplier=Decimal(2), audit=audit, clip_mode=mode
+    )
+    truth = gdp_epsilon(1.0, 1e-5)  # sqrt(4) / 2
+    whole, (part,) = table(8), asked.parts()
+    found: dict[str, list[float]] = {"estimate_epsilon": [], "bound_epsilon": []}
+    for seed in range(200):
+        run = gradients(asked)
+        for step in range(1, 5):
+            run.step(whole, step)
+        assert run.canaries is not None
+        said = audit_report(audit, run.canaries, part, relation="add_remove", steps_run=4)
+        assert said["verdict"] == "consistent"
+        assert truth <= said["claimed_epsilon"] <= truth + 0.25  # a claim stands on a grid
+        for name, figures in found.items():
+            figures.append(said[name] / truth)
+        scores, strict = run.canaries.scores(), {"delta": 1e-5, "significance": LEVEL}
+        assert gaussian_estimate(scores, seed=seed, **strict) <= truth
+        assert one_run_bound(scores, claimed_mu=1.0, **strict) <= truth
+    medians = {name: statistics.median(figures) for name, figures in found.items()}
+    assert medians["estimate_epsilon"] >= 0.85, medians
+    assert medians["bound_epsilon"] >= 0.65, medians
+    print(mode, medians)  # noqa: T201 - the figures of `-rP`
 
 
 def _unclipped(model: nn.Module, clip: ClipSpec, example: tuple[Tensor]) -> PrivateModel:

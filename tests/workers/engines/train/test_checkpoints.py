@@ -222,7 +222,7 @@ def state(found: Any, optimizer: OptimizerSpec, steps_run: int = 0) -> RunState:
     model = found.private.model
     return RunState(
         model,
-        make_optimizer(optimizer, list(model.parameters()), 1.0),
+        make_optimizer(optimizer, list(model.parameters())),
         found.canaries,
         Decimal(1),
         steps_run,

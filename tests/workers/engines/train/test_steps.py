@@ -27,7 +27,7 @@ from tests.workers.engines.train.runs import (
 from workers.engines.train.data import Table
 from workers.engines.train.networks import losses
 from workers.engines.train.noise import Stream
-from workers.engines.train.optimizers import make_optimizer, set_rate
+from workers.engines.train.optimizers import make_optimizer, set_rate, tell_noise
 from workers.engines.train.sampling import PoissonSampler
 from workers.engines.train.steps import NoisyGradients
 
@@ -231,7 +231,8 @@ def test_the_optimizers_move_as_the_library_does_where_there_is_no_noise(name: s
     momentum = 0.9 if name == "sgd" else 0.0
     mine, theirs = (torch.nn.Parameter(normals(7)) for _ in range(2))
     asked = OptimizerSpec(name, 0.05, momentum)  # type: ignore[arg-type]
-    ours = make_optimizer(asked, [mine], 0.25)
+    ours = make_optimizer(asked, [mine])
+    tell_noise(ours, 0.25)
     library: torch.optim.Optimizer = (
         torch.optim.SGD([theirs], lr=0.05, momentum=momentum)
         if name == "sgd"
@@ -252,7 +253,8 @@ def test_adam_without_the_noise_s_variance_moves_as_far_as_adam_without_noise() 
     for corrects in (False, True):
         weights = torch.nn.Parameter(torch.zeros(200))
         asked = OptimizerSpec("adam", 0.001, corrects_noise=corrects)
-        optimizer = make_optimizer(asked, [weights], deviation**2)
+        optimizer = make_optimizer(asked, [weights])
+        tell_noise(optimizer, deviation**2)
         draw = torch.Generator().manual_seed(1)
         for _ in range(steps):
             weights.grad = signal + deviation * torch.randn(200, generator=draw)
@@ -269,6 +271,6 @@ def test_a_schedule_climbs_to_its_rate_and_ends_near_zero_unless_constant(schedu
     assert max(rates) == 2.0
     assert rates[4:] == sorted(rates[4:], reverse=True)
     assert (rates[-1] < 0.2) == (schedule != "constant")
-    optimizer = make_optimizer(asked, [torch.nn.Parameter(torch.zeros(1))], 0.0)
+    optimizer = make_optimizer(asked, [torch.nn.Parameter(torch.zeros(1))])
     set_rate(optimizer, rates[-1])
     assert optimizer.param_groups[0]["lr"] == rates[-1]

@@ -1,12 +1,10 @@
 """Attacks on training by users: many rows, rows that are no numbers, other users, another order."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import duckdb
 import pytest
@@ -20,8 +18,10 @@ from app.domain.training import TrainSpec, parse_training
 from app.domain.training.clipping import ClipMode
 from app.domain.training.models import Cnn, Logistic, Mlp, ModelSpec, TransformerLm
 from app.domain.training.users import UserSpec
+from tests.training_document import training_document
 from tests.workers.engines.train.runs import Silence, normals, spec
-from workers.engines.api import ChosenBlocks, Input, ReservedPart, RowsFile, Work
+from tests.workers.engines.train.small_work import Ledger, work_of
+from workers.engines.api import ChosenBlocks, Input, RowsFile
 from workers.engines.train.data import read_examples
 from workers.engines.train.engine import TrainingEngine
 from workers.engines.train.examination import examined
@@ -146,19 +146,7 @@ DATASET = Dataset(
     *("d", "rows", "private", (X, Y, WHO, TEXT), Source("files", "rows.parquet", "parquet")),
     *(UnitOfPrivacy("user", "who", max_rows_per_user=3), "add_remove", 20),
 )
-DOCUMENT: dict[str, Any] = {
-    "v": 1,
-    "algorithm": "dp_sgd",
-    "model": {"name": "logistic"},
-    "features": ["x"],
-    "label": "y",
-    "loss": "cross_entropy",
-    "sampling": {"kind": "poisson", "rate": "0.5"},
-    "steps": 3,
-    "clip": {"mode": "flat", "norm_l2": "1"},
-    "noise": {"noise_multiplier": "2"},
-    "optimizer": {"name": "sgd", "learning_rate": 0.5},
-}
+DOCUMENT = training_document(["x"], "y")
 LANGUAGE = {
     **{key: value for key, value in DOCUMENT.items() if key != "label"},
     "model": {
@@ -281,33 +269,14 @@ def test_what_a_user_has_in_a_period_is_a_unit_of_its_own(tmp_path: Path) -> Non
     assert sorted(len(rows) for rows in _kept(table)) == [1, 1, 2]
 
 
-@dataclass
-class _Ledger:
-    started: list[int] = field(default_factory=list)
-
-    def start(self, part: int, started_units: int) -> None:
-        self.started.append(started_units)
-
-    def progress(self, fields: Mapping[str, Any]) -> None:
-        """Nobody looks."""
-
-
 @pytest.mark.parametrize("document", [DOCUMENT, LANGUAGE], ids=["features", "texts"])
 def test_a_run_by_users_says_on_its_card_whom_it_protects(
     tmp_path: Path, document: dict[str, Any]
 ) -> None:
-    asked = parse_training({**document, "audit": None}, DATASET, {})
-    work = Work(
-        job_id=UUID(int=1),
-        kind="train",
-        spec=asked.to_json(),
-        inputs=(Input(DATASET, 1, _write(tmp_path, [*MANY, *FEW])),),
-        parts=tuple(ReservedPart(part.mechanism, part.max_units) for part in asked.parts()),
-        salt=bytes(16),
-        scratch=tmp_path,
-    )
-    outcome = TrainingEngine().prepare(work).run(_Ledger())
+    file = _write(tmp_path, [*MANY, *FEW])
+    work = work_of({**document, "audit": None}, DATASET, file, tmp_path / "scratch")
+    outcome = TrainingEngine().prepare(work).run(Ledger())
     assert outcome.result["steps_run"] == 3
-    card = (tmp_path / "card.json").read_text()
+    card = (work.scratch / "card.json").read_text()
     assert '"unit_of_privacy": "user"' in card
     assert '"rows_most": 3' in card
