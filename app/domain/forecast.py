@@ -7,6 +7,8 @@ from decimal import Decimal
 from typing import Final
 
 PACE_DAYS: Final = 28
+# what was consumed since a moment ago is taken for a day's: minutes make no pace
+PACE_LEAST_S: Final = 86_400.0
 # further ahead than this the line says nothing
 HORIZON_DAYS: Final = 3650
 
@@ -40,8 +42,8 @@ def exhausted_at(points: Sequence[Point], limit: Decimal, now: datetime) -> date
     before = [point.epsilon for point in points if point.at <= since]
     began = points[0].at if not before else since
     used = latest - (before[-1] if before else Decimal(0))
-    elapsed_s = (now - began).total_seconds()
-    if used <= 0 or elapsed_s <= 0:
+    elapsed_s = max((now - began).total_seconds(), PACE_LEAST_S)
+    if used <= 0:
         return None
     left_s = float((limit - latest) / used) * elapsed_s
     if left_s > HORIZON_DAYS * 86_400:

@@ -20,6 +20,8 @@ def points(*values: tuple[int, str]) -> list[Point]:
         (points((28, "0"), (0, "1")), 28 * 7),
         (points((100, "3"), (28, "3"), (0, "4")), 28 * 4),
         (points((14, "0"), (0, "4")), 14),
+        # what came within a day is a day's: the first minutes of a budget tell no hour
+        (points((0, "1")), 7),
     ],
 )
 def test_the_line_goes_on_as_the_last_four_weeks_went(history: list[Point], days: int) -> None:
@@ -38,7 +40,6 @@ def test_a_budget_that_is_used_up_is_used_up_now() -> None:
         [],
         points((100, "1"), (40, "2")),
         points((28, "1"), (0, "1.0000001")),
-        points((0, "1")),
     ],
 )
 def test_where_there_is_no_pace_there_is_no_date(history: list[Point]) -> None:

@@ -168,21 +168,6 @@ def advanced_filter_epsilon(epsilon_each: float, count: int, delta: float) -> fl
     return math.sqrt(2.0 * math.log(1.0 / delta) * squares) + squares / 2.0
 
 
-def group_delta(epsilon: float, delta: float, size: int) -> float:
-    """The delta of a group at size x epsilon: delta (e^(k e) - 1) / (e^e - 1).
-
-    Source: Vadhan 2017, Lemma 2.2.
-    """
-    if epsilon == 0.0:
-        return size * delta
-    return delta * math.expm1(size * epsilon) / math.expm1(epsilon)
-
-
-def group_rho(rho: float, size: int) -> float:
-    """The rho of a group: k^2 rho (Bun and Steinke 2016, Proposition 1.9)."""
-    return size * size * rho
-
-
 def _log1p_exp(value: float) -> float:
     return value + math.log1p(math.exp(-value))
 

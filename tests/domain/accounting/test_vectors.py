@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from app.domain import risk
 from app.domain.accounting import conversions
 from app.domain.accounting.pld import pld_epsilon
 from app.domain.accounting.poisson import poisson_gaussian
@@ -29,6 +28,7 @@ from app.domain.mechanisms.parsing import (
     parse_mechanism,
 )
 from app.domain.privacy import ORDERS, parse_limit
+from app.domain.risk import gaussian, groups, proven
 
 DATA = json.loads((Path(__file__).parents[2] / "data" / "accounting-vectors.json").read_text())
 VECTORS = {vector["id"]: vector for vector in DATA["vectors"]}
@@ -68,21 +68,22 @@ def computed(vector: dict[str, Any]) -> float:
     """Our own value of a vector's quantity."""
     given = {key: float(value) for key, value in vector["inputs"].items() if key != "orders"}
     texts = vector["inputs"]
+    exact = {key: Decimal(str(texts[key])) for key in given}
     name = vector["id"]
     e, delta = given.get("epsilon", 0.0), given.get("delta", 0.0)
     match vector["kind"], name.split("-")[0]:
         case "risk", "gdp":
             if "fpr" in given:
-                return risk.gdp_attack_rate(given["mu"], given["fpr"])
-            return risk.gdp_advantage(given["mu"])
+                return float(gaussian.attack_rate(exact["mu"], exact["fpr"]))
+            return float(gaussian.advantage(exact["mu"]))
         case "risk", "rero":
-            return risk.reconstruction_rate(e, 0.0, 1.0 / given["n"])
+            return float(proven.reconstruction_rate(exact["epsilon"], Decimal(0), 1 / exact["n"]))
         case "risk", "posterior" | "posterior50":
-            return risk.posterior(e, given["prior"])
+            return float(proven.posterior(exact["epsilon"], exact["prior"]))
         case "risk", "tpr":
-            return risk.attack_rate(e, delta, given["fpr"])
+            return float(proven.attack_rate(exact["epsilon"], exact["delta"], exact["fpr"]))
         case "risk", "odds":
-            return risk.odds_factor(e)
+            return float(proven.odds_factor(exact["epsilon"]))
         case "gaussian", _:
             return {
                 "delta": lambda: conversions.gaussian_delta(given["sigma"], e),
@@ -141,11 +142,13 @@ def computed(vector: dict[str, Any]) -> float:
         case "filter", _:
             return conversions.advanced_filter_epsilon(e, int(given["k"]), given["delta_prime"])
         case "gdp", _:
-            return conversions.gdp_delta(given["mu"], e)
+            return float(gaussian.delta_at(exact["mu"], exact["epsilon"]))
         case "group", "group" if "rho" in given:
-            return conversions.group_rho(given["rho"], int(given["k"]))
+            return float(groups.group_rho(exact["rho"], int(given["k"])))
         case "group", _:
-            return conversions.group_delta(e, delta, int(given["k"]))
+            return float(
+                groups.group_bound(exact["epsilon"], exact["delta"], int(given["k"])).delta
+            )
     raise AssertionError(f"nothing computes {name}")
 
 
