@@ -11,11 +11,23 @@ from sqlalchemy import Connection, Engine, text
 
 from app.db.models import Base
 
-APPEND_ONLY: Final = frozenset({"entries", "checkpoints", "prices", "audit_events"})
+APPEND_ONLY: Final = frozenset(
+    {"entries", "checkpoints", "prices", "audit_events", "publications", "approval_comments"}
+)
 # no trigger says so, but a decision is answered for ever as it was made (R16)
 ADDED_TO: Final = APPEND_ONLY | {"idempotency_keys"}
 # what the service takes rows out of: memberships and grants end, a withdrawn version never was
-SHRINKING: Final = frozenset({"project_members", "dataset_grants", "dataset_versions"})
+# a link of an identity too; failures to sign in are forgotten, and workers that are gone
+SHRINKING: Final = frozenset(
+    {
+        "project_members",
+        "dataset_grants",
+        "dataset_versions",
+        "linked_identities",
+        "sign_in_failures",
+        "worker_beats",
+    }
+)
 # triggers count standing: whoever could set it back would give ended rights their force again (L5)
 READ_ALONE: Final = frozenset({"alembic_version", "standing"})
 # who is a member of one of these can reach the server's files or programs, and so everything

@@ -17,9 +17,14 @@ from app.db.session import make_engine
 LOCK_TIMEOUT = "5s"
 
 
-def upgrade(url: str) -> None:
-    """Bring a database to the newest schema."""
-    _run(url, lambda config: command.upgrade(config, "head"))
+def upgrade(url: str, revision: str = "head") -> None:
+    """Bring a database to the newest schema, or up to a revision."""
+    _run(url, lambda config: command.upgrade(config, revision))
+
+
+def upgrade_over(connection: Connection, revision: str = "head") -> None:
+    """The same in the transaction of a caller, who may still take it back."""
+    command.upgrade(_config(connection), revision)
 
 
 def downgrade(url: str, revision: str = "base") -> None:
@@ -49,10 +54,34 @@ def differences(url: str) -> list[Any]:
 
 
 def is_at_head(engine: Engine) -> bool:
-    """Whether a database has every migration of this version of the service."""
+    """Whether a database has every migration of this version of the service, and no other."""
+    return _current(engine) == set(ScriptDirectory(_folder()).get_heads())
+
+
+def has_gone_on(engine: Engine) -> bool:
+    """Whether a newer version, whose migrations are unknown here, has brought its schema since.
+
+    Migrations only add, so a process that began at its own schema works on until it is replaced;
+    one that begins now does not.
+    """
+    known = {script.revision for script in ScriptDirectory(_folder()).walk_revisions()}
+    return not _current(engine) <= known
+
+
+def _current(engine: Engine) -> set[str]:
     with engine.connect() as connection:
-        current = MigrationContext.configure(connection).get_current_heads()
-    return set(current) == set(ScriptDirectory(_folder()).get_heads())
+        return set(MigrationContext.configure(connection).get_current_heads())
+
+
+def knows(revision: str) -> bool:
+    """Whether this version of the service can bring a schema of that revision to the newest."""
+    known = {script.revision for script in ScriptDirectory(_folder()).walk_revisions()}
+    return revision in known
+
+
+def current(connection: Connection) -> str:
+    """The revision of a database's schema; empty where it has none."""
+    return MigrationContext.configure(connection).get_current_revision() or ""
 
 
 def _run(url: str, step: Callable[[Config], object]) -> None:
@@ -60,12 +89,16 @@ def _run(url: str, step: Callable[[Config], object]) -> None:
     try:
         with engine.begin() as connection:
             _wait_briefly(connection)
-            config = Config()
-            config.set_main_option("script_location", _folder())
-            config.attributes["connection"] = connection
-            step(config)
+            step(_config(connection))
     finally:
         engine.dispose()
+
+
+def _config(connection: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", _folder())
+    config.attributes["connection"] = connection
+    return config
 
 
 def _wait_briefly(connection: Connection) -> None:

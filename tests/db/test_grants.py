@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from uuid import UUID
@@ -14,7 +15,7 @@ from app.db.grants import APPEND_ONLY, RoleRefused, grant
 from app.db.migrate import is_at_head
 from app.db.session import make_engine, make_session_maker, snapshot, transaction
 from app.services.sweep import sweep
-from tests.conftest import run_outside_transaction
+from tests.conftest import address, new_database_name, run_outside_transaction
 from tests.services.test_checkpoints import notary
 from tests.services.test_recovery import compare, start
 from tests.world import World, new_world
@@ -24,6 +25,12 @@ PURE = {"type": "pure", "epsilon": "0.01"}
 
 @pytest.fixture
 def role(postgresql: URL) -> Iterator[str]:
+    with new_role(postgresql) as name:
+        yield name
+
+
+@contextmanager
+def new_role(postgresql: URL) -> Iterator[str]:
     """A role that may log in and nothing else; a name that has to be quoted."""
     name = f"epsilon Service {os.urandom(4).hex()}"
     run_outside_transaction(postgresql, f"CREATE ROLE \"{name}\" LOGIN PASSWORD 'of-a-test'")
@@ -45,6 +52,32 @@ def granted_url(postgresql_url: str, role: str) -> Iterator[str]:
     )
     run_outside_transaction(make_url(postgresql_url), f'DROP OWNED BY "{role}"')
     owner.dispose()
+
+
+@pytest.fixture(scope="module")
+def refusing(
+    postgresql: URL, migrated_postgresql: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
+    """A house with some history, for attempts that are all refused: nothing changes in it."""
+    name = new_database_name()
+    run_outside_transaction(postgresql, f"CREATE DATABASE {name} TEMPLATE {migrated_postgresql}")
+    try:
+        with new_role(postgresql) as role:
+            owner = make_engine(address(postgresql, name))
+            grant(owner, role)
+            url = make_url(address(postgresql, name)).set(username=role, password="of-a-test")
+            engine = make_engine(url.render_as_string(hide_password=False))
+            home = tmp_path_factory.mktemp("refusing")
+            with new_world(make_session_maker(engine), home) as made:
+                made.reserve(made.open_root(), PURE, 1)
+                notary(made).make()
+                yield made
+            engine.dispose()
+            with owner.begin() as connection:
+                connection.execute(text(f'DROP OWNED BY "{role}"'))
+            owner.dispose()
+    finally:
+        run_outside_transaction(postgresql, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
@@ -95,21 +128,22 @@ def test_the_role_runs_the_whole_life_of_the_service(world: World, role: str) ->
         "INSERT INTO {table} SELECT * FROM {table} ON CONFLICT DO UPDATE SET {column} = NULL",
     ],
 )
-def test_the_role_cannot_alter_history(world: World, table: str, attempt: str) -> None:
-    world.reserve(world.open_root(), PURE, 1)
-    notary(world).make()
-    column = {"audit_events": "action", "prices": "document"}.get(table, "body")
-    key = {"audit_events": "id", "prices": "digest", "checkpoints": "seq"}.get(table, "id")
+def test_the_role_cannot_alter_history(refusing: World, table: str, attempt: str) -> None:
+    columns = {"audit_events": "action", "prices": "document", "publications": "reason"}
+    columns["approval_comments"] = "text"
+    column = columns.get(table, "body")
+    keys = {"prices": "digest", "checkpoints": "seq", "publications": "job_id"}
+    key = keys.get(table, "id")
     statement = attempt.format(table=table, column=column).replace(
         "ON CONFLICT DO", f"ON CONFLICT ({key}) DO"
     )
     # refused for want of a right, before any trigger is asked
     with (
         pytest.raises(DatabaseError, match=r"permission denied|must be owner"),
-        transaction(world.make_session) as session,
+        transaction(refusing.make_session) as session,
     ):
         session.connection().exec_driver_sql(statement.replace("%", "%%"))
-    assert world.verified()
+    assert refusing.verified()
 
 
 @pytest.mark.parametrize(
@@ -121,12 +155,11 @@ def test_the_role_cannot_alter_history(world: World, table: str, attempt: str) -
     ],
 )
 def test_the_role_sets_no_count_of_rights_back_and_alters_no_decision(
-    world: World, statement: str
+    refusing: World, statement: str
 ) -> None:
-    world.reserve(world.open_root(), PURE, 1)
     with (
         pytest.raises(DatabaseError, match="permission denied"),
-        transaction(world.make_session) as session,
+        transaction(refusing.make_session) as session,
     ):
         session.execute(text(statement))
 

@@ -11,11 +11,14 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from app.db import migrate
 from app.db.session import make_engine, transaction
-from tests.world import new_world
+from app.services.publications import PublicationRequest, Publications
+from tests.reported import settle
+from tests.world import keyed, new_world
 
 PRICE = "INSERT INTO prices (digest, document, created_at) VALUES ('d', '{}', '2026-01-01')"
 VALUE = {"col": "value", "lo": "0", "hi": "9", "q": ["0.5"]}
 BEFORE_PROFILES = "0010"
+BEFORE_PUBLISHED = "0021"
 TAMPERINGS = [
     "UPDATE prices SET document = '[]'",
     "DELETE FROM prices",
@@ -97,6 +100,35 @@ def test_a_new_kind_of_entry_keeps_the_entries_and_their_fences(
         # what such an entry says is not forgotten for the sake of an older schema
         with pytest.raises(IntegrityError):
             migrate.downgrade(database_url, "0005")
+        assert world.verified()
+
+
+def test_a_publication_needs_its_kind_of_entry_and_no_older_schema_forgets_it(
+    database_url: str, make_session: sessionmaker[Session], tmp_path: Path
+) -> None:
+    with new_world(make_session, tmp_path) as world:
+        root = world.open_root()
+        job = world.submit(root)
+        settle(world, job["id"])
+        before = world.bodies(root)
+        officer = world.people["officer"]
+        publications = Publications(make_session)
+        asked = (officer, UUID(job["id"]), PublicationRequest("done"), keyed(officer, "p", {}))
+        migrate.downgrade(database_url, BEFORE_PUBLISHED)
+        with pytest.raises(IntegrityError, match="kind"):
+            publications.publish(*asked)
+        migrate.upgrade(database_url)
+        assert migrate.differences(database_url) == []
+        assert world.bodies(root) == before
+        publications.publish(*asked)
+        for tampering in ("UPDATE entries SET hash = 'h'", "DELETE FROM entries"):
+            with (
+                pytest.raises(DatabaseError, match="append-only"),
+                transaction(make_session) as session,
+            ):
+                session.execute(text(tampering))
+        with pytest.raises(IntegrityError):
+            migrate.downgrade(database_url, BEFORE_PUBLISHED)
         assert world.verified()
 
 

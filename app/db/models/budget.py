@@ -112,6 +112,12 @@ class Approval(Base):
         ),
         # ends self-approval by any path that forgets to ask the service (L10)
         CheckConstraint("decided_by IS NULL OR decided_by <> requested_by", name="two_people"),
+        # nor in one's own place, nor in that of whoever asked: one person would be both sides
+        CheckConstraint(
+            "on_behalf_of IS NULL OR (decided_by IS NOT NULL AND on_behalf_of <> decided_by"
+            " AND on_behalf_of <> requested_by)",
+            name="on_behalf_of_a_third",
+        ),
         CheckConstraint(
             "state NOT IN ('approved', 'rejected', 'used') OR decided_by IS NOT NULL",
             name="decided_by_somebody",
@@ -136,5 +142,19 @@ class Approval(Base):
     requested_at: Mapped[datetime] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
     decided_by: Mapped[UUID | None] = mapped_column(ForeignKey("principals.id"))
+    # who had handed over this right to decide, where somebody had
+    on_behalf_of: Mapped[UUID | None] = mapped_column(ForeignKey("principals.id"))
     decided_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     decision_reason: Mapped[str | None] = mapped_column(Text)
+
+
+class ApprovalComment(Base):
+    """What somebody said of a change. Triggers refuse UPDATE, DELETE, REPLACE (R21)."""
+
+    __tablename__ = "approval_comments"
+
+    id: Mapped[int] = mapped_column(GrowingInteger, primary_key=True, autoincrement=True)
+    approval_id: Mapped[UUID] = mapped_column(ForeignKey("approvals.id"), index=True)
+    author_id: Mapped[UUID] = mapped_column(ForeignKey("principals.id"))
+    text: Mapped[str] = mapped_column(Text)
+    written_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -53,6 +53,8 @@ class Reservation(Base):
     output_sha256: Mapped[str | None] = mapped_column(String(64))
     void_statement: Mapped[str | None] = mapped_column(String(200))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    # when its first unit was on record as started
+    touched_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     resolved_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
@@ -67,7 +69,8 @@ class Entry(Base):
         CheckConstraint("seq >= 1", name="seq_counts_from_one"),
         CheckConstraint(
             "kind IN ('opened', 'reserved', 'posted', 'voided', 'opening', 'refreshed', 'raised',"
-            " 'lowered', 'frozen', 'thawed', 'closed', 'transferred', 'rate_limited')",
+            " 'lowered', 'frozen', 'thawed', 'closed', 'transferred', 'rate_limited',"
+            " 'published')",
             name="kind",
         ),
         CheckConstraint(

@@ -31,7 +31,12 @@ class OutboxMessage(Base):
             sqlite_where=text("sent_at IS NULL"),
             postgresql_where=text("sent_at IS NULL"),
         ),
-        CheckConstraint("(job_id IS NULL) <> (budget_id IS NULL)", name="about_one_job_or_budget"),
+        CheckConstraint(
+            "(CASE WHEN job_id IS NULL THEN 0 ELSE 1 END)"
+            " + (CASE WHEN budget_id IS NULL THEN 0 ELSE 1 END)"
+            " + (CASE WHEN report_id IS NULL THEN 0 ELSE 1 END) = 1",
+            name="about_one_thing",
+        ),
     )
 
     id: Mapped[int] = mapped_column(GrowingInteger, primary_key=True, autoincrement=True)
@@ -40,6 +45,8 @@ class OutboxMessage(Base):
     job_id: Mapped[UUID | None] = mapped_column(ForeignKey("jobs.id"), index=True)
     # of a plan that waits to be composed (R10)
     budget_id: Mapped[UUID | None] = mapped_column(ForeignKey("budgets.id"), index=True)
+    # of a report that waits to be built
+    report_id: Mapped[UUID | None] = mapped_column(ForeignKey("reports.id"), index=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     due_at: Mapped[datetime] = mapped_column(UtcDateTime)
     sent_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -112,6 +119,27 @@ class Leadership(Base):
     name: Mapped[str] = mapped_column(String(40), primary_key=True)
     holder: Mapped[str] = mapped_column(String(100))
     lease_until: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class WorkerBeat(Base):
+    """When a worker was last alive; no part of any claim, which its leases decide alone."""
+
+    __tablename__ = "worker_beats"
+
+    name: Mapped[str] = mapped_column(String(200), primary_key=True)
+    # names of the broker's queues, with commas between
+    queues: Mapped[str] = mapped_column(String(200))
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    beat_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class Tally(Base):
+    """How often something has happened in any process, which no single one can count."""
+
+    __tablename__ = "tallies"
+
+    name: Mapped[str] = mapped_column(String(60), primary_key=True)
+    total: Mapped[int] = mapped_column(BigInteger)
 
 
 class ModelExamination(Base):

@@ -19,6 +19,7 @@ class Principal(Base):
     roles: Mapped[list[str]] = mapped_column(JsonText)
     active: Mapped[bool] = mapped_column(Boolean, default=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    deactivated_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class ApiKey(Base):
@@ -31,6 +32,8 @@ class ApiKey(Base):
     principal_id: Mapped[UUID] = mapped_column(ForeignKey("principals.id"), index=True)
     secret_sha256: Mapped[str] = mapped_column(String(64))
     is_runner: Mapped[bool] = mapped_column(Boolean, default=False)
+    # what it was kept to, of what the roles of its owner allow; all of that where None
+    rights: Mapped[list[str] | None] = mapped_column(JsonText)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -32,6 +32,25 @@ def page(session: Session, budget_id: UUID, *, after_seq: int, limit: int) -> Se
     return session.scalars(statement).all()
 
 
+def listed(
+    session: Session,
+    budget_id: UUID,
+    *,
+    kind: str | None,
+    newest_first: bool,
+    last: int | None,
+    limit: int,
+) -> Sequence[Entry]:
+    """Entries of one budget beyond a sequence number, of one kind if that is said."""
+    statement = select(Entry).where(Entry.budget_id == budget_id)
+    if kind is not None:
+        statement = statement.where(Entry.kind == kind)
+    if last is not None:
+        statement = statement.where(Entry.seq < last if newest_first else Entry.seq > last)
+    order = Entry.seq.desc() if newest_first else Entry.seq
+    return session.scalars(statement.order_by(order).limit(limit)).all()
+
+
 def reserved_of(session: Session, reservation_id: UUID) -> dict[UUID, Entry]:
     """The `reserved` entry of a reservation in each scope that it was held in, by budget."""
     statement = select(Entry).where(
