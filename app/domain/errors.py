@@ -215,6 +215,13 @@ class OwnChange(DomainError):
 
 
 @dataclass(eq=False)
+class NotDelegated(DomainError):
+    """Nothing in force lets the caller decide in that person's place (R19)."""
+
+    code: ClassVar[str] = "not-delegated"
+
+
+@dataclass(eq=False)
 class ApprovalNotPending(DomainError):
     """The approval was decided, used or has expired."""
 
@@ -456,3 +463,55 @@ class LedgerBehind(DomainError):
     code: ClassVar[str] = "ledger-behind"
 
     evidence_sha256: list[str]
+
+
+@dataclass(eq=False)
+class KeyFileUnusable(DomainError):
+    """The file that webhooks' secrets are derived from cannot be used; the log says why."""
+
+    code: ClassVar[str] = "key-file-unusable"
+
+
+@dataclass(eq=False)
+class ExtraMissing(DomainError):
+    """What was asked for needs a library that is not installed here; names its extra."""
+
+    code: ClassVar[str] = "extra-missing"
+
+    extra: str
+    library: str
+
+
+@dataclass(eq=False)
+class LedgerNotSigned(DomainError):
+    """What would be signed needs the ledger's key, or a checkpoint of it, and there is none (R23).
+
+    reason: which of the two is missing, or why no checkpoint can be made.
+    """
+
+    code: ClassVar[str] = "ledger-not-signed"
+
+    reason: str
+
+
+@dataclass(eq=False)
+class NothingOnRecord(DomainError):
+    """A checkpoint has no chain of a dataset: no budget of it was open when it was signed."""
+
+    code: ClassVar[str] = "nothing-on-record"
+
+    dataset_id: str
+    checkpoint_seq: int
+
+
+@dataclass(eq=False)
+class ReportNotReady(DomainError):
+    """The report is not built or not signed yet, or could not be built.
+
+    failure_code: why it could not; None while it is under way.
+    """
+
+    code: ClassVar[str] = "report-not-ready"
+
+    state: str
+    failure_code: str | None

@@ -36,6 +36,7 @@ EntryKind = Literal[
     "closed",
     "transferred",
     "rate_limited",
+    "published",
 ]
 
 ENTRY_FIELDS = frozenset(
@@ -192,7 +193,7 @@ def replay(budget_id: str, entries: Iterable[ChainedEntry]) -> Replay:
     state = "proposed"
     plan: PlanReplay | None = None
     blocks: BlockReplay | None = None
-    resolved = set[str]()
+    resolved, released, published = set[str](), set[str](), set[str]()
     count, head = 0, GENESIS_HASH
 
     def ended(fault: ChainFault | None) -> Replay:
@@ -235,12 +236,18 @@ def replay(budget_id: str, entries: Iterable[ChainedEntry]) -> Replay:
             held.pop(body["resolves"])
             if body["kind"] == "posted":
                 committed = committed + charge
+                released.add(body["job"])
             elif charge != Loss.zero():
                 return stop("a voided entry charges something")
         elif body["kind"] == "opening":
             committed = committed + charge
         elif charge != Loss.zero():
             return stop(f"an entry of kind {body['kind']} charges something")
+        elif body["kind"] == "published":
+            job = body["facts"].get("job")
+            if job not in released or job in published:
+                return stop("a result is published once, and only what was released")
+            published.add(job)
         if count == 0 and policy is not None and policy.get("accountant") == PLAN_ACCOUNTANT:
             plan = PlanReplay(policy)
         if plan is not None and (reason := plan.fault_of(body)) is not None:

@@ -5,9 +5,12 @@ from typing import Any, Final
 
 RUN_JOB: Final = "jobs.run"
 COMPOSE_PLAN: Final = "plans.compose"
+BUILD_REPORT: Final = "reports.build"
 
 CPU_QUEUE: Final = "cpu"
 GPU_QUEUE: Final = "gpu"
+# what is computed of public parameters and records alone
+REPORTS_QUEUE: Final = "reports"
 
 
 def queue_of(spec: Mapping[str, Any]) -> str:

@@ -15,10 +15,15 @@ from sqlalchemy.orm import Session
 from app.db.models.budget import Budget
 from app.db.models.dataset import DatasetRow
 from app.db.models.principal import DatasetGrant, Principal, ProjectMember
+from app.db.repositories import standing as standing_rows
 from app.domain.errors import NotAllowed, NotAllowedAnyMore
 
 Role = Literal["ml_engineer", "compliance_officer", "auditor", "admin", "worker"]
 ROLES: tuple[Role, ...] = get_args(Role)
+# what a key may be kept to, beside the roles of its owner: look; ask for room and run jobs; change
+# datasets, budgets and approvals; keep people, keys, projects and connections
+Right = Literal["read", "submit", "govern", "administer"]
+RIGHTS: tuple[Right, ...] = get_args(Right)
 
 SEES_EVERY_BUDGET: frozenset[str] = frozenset({"compliance_officer", "auditor"})
 
@@ -27,11 +32,13 @@ SEES_EVERY_BUDGET: frozenset[str] = frozenset({"compliance_officer", "auditor"})
 class Caller:
     """An authenticated principal and the key that spoke for it.
 
-    key_id: the public part of the key, for the audit trail.
+    key_id: the public part of the key or session, for the audit trail.
     is_runner: the key belongs to a registered outside system, settled at started units (R15).
     project_ids: the projects that the principal is a member of, read with the key.
     standing: the count of changes under which all of this was read; see `services.standing`.
     expires_at: when the key ends by itself.
+    rights: what the key was kept to; all that the roles allow where None.
+    is_session: a browser's session spoke, and `key_id` is its id.
     """
 
     principal_id: UUID
@@ -42,6 +49,45 @@ class Caller:
     project_ids: frozenset[UUID]
     standing: int | None = field(default=None, compare=False)
     expires_at: datetime | None = field(default=None, compare=False)
+    rights: frozenset[str] | None = None
+    is_session: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What spoke for a principal: a key or a session, whose fields `Caller` explains."""
+
+    id: str
+    expires_at: datetime | None
+    is_session: bool = False
+    is_runner: bool = False
+    rights: Sequence[str] | None = None
+
+
+def caller_of(session: Session, principal: Principal, credential: Credential) -> Caller:
+    """The caller that a credential speaks for, as everything stands in this transaction."""
+    rights = credential.rights
+    return Caller(
+        principal_id=principal.id,
+        name=principal.name,
+        roles=frozenset(principal.roles),
+        key_id=credential.id,
+        is_runner=credential.is_runner,
+        project_ids=projects_of(session, principal.id),
+        standing=standing_rows.changes(session),
+        expires_at=credential.expires_at,
+        rights=None if rights is None else frozenset(rights),
+        is_session=credential.is_session,
+    )
+
+
+def projects_of(session: Session, principal_id: UUID) -> frozenset[UUID]:
+    """The projects that a principal is a member of."""
+    return frozenset(
+        session.scalars(
+            select(ProjectMember.project_id).where(ProjectMember.principal_id == principal_id)
+        )
+    )
 
 
 def require_role(caller: Caller, *roles: str, action: str) -> None:
@@ -128,9 +174,6 @@ def require_right_in_force(
             Principal.id == principal_id, Principal.active
         )
     ).one_or_none()
-    projects = session.scalars(
-        select(ProjectMember.project_id).where(ProjectMember.principal_id == principal_id)
-    )
     name, roles = ("", []) if owner is None else owner
     caller = Caller(
         principal_id=principal_id,
@@ -138,7 +181,7 @@ def require_right_in_force(
         roles=frozenset(roles),
         key_id="",
         is_runner=False,
-        project_ids=frozenset(projects),
+        project_ids=projects_of(session, principal_id),
     )
     for item in inputs:
         leaf = session.get_one(Budget, UUID(item["budget_id"]))

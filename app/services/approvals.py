@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.db.models import Approval, DatasetRow
@@ -28,6 +28,7 @@ from app.services import (
     access,
     audit,
     changes,
+    delegations,
     discrepancies,
     opening,
     proposals,
@@ -35,6 +36,7 @@ from app.services import (
 )
 from app.services import ledger as ledger_steps
 from app.services.access import Caller
+from app.services.listing import listed
 
 EXPIRED_MOST: Final = 100
 
@@ -46,9 +48,16 @@ class Approvals:
     make_session: SessionMaker
 
     def list(
-        self, caller: Caller, state: str | None, after: UUID | None, limit: int
+        self,
+        caller: Caller,
+        state: str | None,
+        after: UUID | None,
+        limit: int,
+        *,
+        action: str | None = None,
+        newest_first: bool = False,
     ) -> list[dict[str, Any]]:
-        """A page of approvals, oldest first; officers and auditors see all, others their own.
+        """A page of approvals; officers and auditors see all, others their own.
 
         What is over its time is ended first: what can no more be decided waits for nobody.
 
@@ -56,17 +65,19 @@ class Approvals:
             NotFound: the approval to go on after is none that this caller may know of.
         """
         self._expire_overdue()
-        statement = select(Approval).order_by(Approval.requested_at, Approval.id).limit(limit)
-        if state is not None:
-            statement = statement.where(Approval.state == state)
+        statement = select(Approval)
         if not _sees_all(caller):
             statement = statement.where(Approval.requested_by == caller.principal_id)
         with snapshot(self.make_session) as session:
-            if after is not None:
-                last = _readable(session, caller, after)
-                place = tuple_(Approval.requested_at, Approval.id)
-                statement = statement.where(place > tuple_(last.requested_at, last.id))
-            return [approval_json(row) for row in session.scalars(statement)]
+            statement = listed(
+                statement,
+                (Approval.requested_at, Approval.id),
+                equal=((Approval.state, state), (Approval.action, action)),
+                newest_first=newest_first,
+                last=None if after is None else readable(session, caller, after),
+                limit=limit,
+            )
+            return proposals.approvals_json(session, session.scalars(statement).all())
 
     def get(self, caller: Caller, approval_id: UUID) -> dict[str, Any]:
         """One approval with the exact change that it is bound to.
@@ -75,7 +86,7 @@ class Approvals:
             NotFound: no such approval, or one that the caller neither asked for nor oversees.
         """
         with snapshot(self.make_session) as session:
-            return approval_json(_readable(session, caller, approval_id))
+            return proposals.approvals_json(session, [readable(session, caller, approval_id)])[0]
 
     def decide(
         self,
@@ -86,13 +97,17 @@ class Approvals:
         change_sha256: str,
         reason: str,
         if_version: int,
+        on_behalf_of: UUID | None = None,
     ) -> dict[str, Any]:
         """Approve or reject a pending change; an approved one takes effect at once.
 
         The same decision by the same person repeats without effect.
 
+        on_behalf_of: who has handed the right to decide to the caller; his own where None.
+
         Raises:
-            OwnChange: the caller asked for this change, by whatever key.
+            OwnChange: the caller asked for this change, by whatever key, or whose place he takes.
+            NotDelegated: that one has not handed him the right, or it is over.
             ApprovalNotPending: decided, used or expired.
             ChangeMismatch: the caller read another change than the one that waits.
             VersionMismatch: the approval or its subject has changed since.
@@ -104,14 +119,25 @@ class Approvals:
             now = database_now(session)
             approval = _found(session, approval_id, lock=True)
             wanted = {"approve": "used", "reject": "rejected"}[decision]
-            if approval.decided_by == caller.principal_id and approval.state == wanted:
+            said = (approval.decided_by, approval.on_behalf_of, approval.state)
+            if said == (caller.principal_id, on_behalf_of, wanted):
                 return _decided_json(approval)
             _require_decidable(approval, caller, change_sha256, if_version)
             expired = approval.expires_at <= now
             if expired:
                 _expire(session, approval, now=now)
             else:
-                _decide(session, approval, caller, wanted=wanted, reason=reason, now=now)
+                if on_behalf_of is not None:
+                    delegations.require_in_force(session, caller, approval, on_behalf_of, now=now)
+                _decide(
+                    session,
+                    approval,
+                    caller,
+                    wanted=wanted,
+                    reason=reason,
+                    on_behalf_of=on_behalf_of,
+                    now=now,
+                )
                 _record(session, approval, caller.principal_id, now=now)
             document = _decided_json(approval)
         if expired:
@@ -153,27 +179,27 @@ def expire_pending(session: Session, *, now: datetime) -> int:
     return len(approvals)
 
 
-def approval_json(approval: Approval) -> dict[str, Any]:
-    """An approval in the wire form."""
-    return {
-        "id": str(approval.id),
-        "action": approval.action,
-        "budget_id": _text(approval.budget_id),
-        "budget_version": None if approval.budget_id is None else approval.subject_version,
-        "dataset_id": _text(approval.dataset_id),
-        "dataset_revision": None if approval.dataset_id is None else approval.subject_version,
-        "change": approval.change,
-        "change_sha256": approval.change_sha256,
-        "state": approval.state,
-        "version": approval.version,
-        "reason": approval.reason,
-        "requested_by": str(approval.requested_by),
-        "requested_at": approval.requested_at.isoformat(),
-        "expires_at": approval.expires_at.isoformat(),
-        "decided_by": _text(approval.decided_by),
-        "decided_at": None if approval.decided_at is None else approval.decided_at.isoformat(),
-        "decision_reason": approval.decision_reason,
-    }
+def expire_requested_by(
+    session: Session, principal_id: UUID, *, reason: str, now: datetime
+) -> list[str]:
+    """End what somebody asked for and nobody has decided; a step.
+
+    Returns:
+        The ids of the approvals that waited until now.
+    """
+    statement = (
+        select(Approval)
+        .where(Approval.state == "pending", Approval.requested_by == principal_id)
+        # budgets are locked one by one in this order, which is everybody's
+        .order_by(Approval.budget_id, Approval.id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    approvals = session.scalars(statement).all()
+    for approval in approvals:
+        approval.decision_reason = reason
+        _expire(session, approval, now=now)
+    return [str(approval.id) for approval in approvals]
 
 
 def _open(session: Session, approval: Approval, *, now: datetime) -> None:
@@ -228,11 +254,13 @@ def _decide(
     *,
     wanted: str,
     reason: str,
+    on_behalf_of: UUID | None,
     now: datetime,
 ) -> None:
     if wanted == "used":
         _require_version(session, approval)
     approval.decided_by = caller.principal_id
+    approval.on_behalf_of = on_behalf_of
     approval.decided_at = now
     approval.decision_reason = reason
     approval.state = wanted
@@ -264,6 +292,8 @@ def _record(session: Session, approval: Approval, actor_id: UUID | None, *, now:
         facts["budget_id"] = str(approval.budget_id)
     if approval.dataset_id is not None:
         facts["dataset_id"] = str(approval.dataset_id)
+    if approval.on_behalf_of is not None:
+        facts["on_behalf_of"] = str(approval.on_behalf_of)
     audit.record(
         session,
         actor_id=actor_id,
@@ -302,8 +332,8 @@ def _require_version(session: Session, approval: Approval) -> None:
         raise VersionMismatch(kind, current)
 
 
-def _readable(session: Session, caller: Caller, approval_id: UUID) -> Approval:
-    """The approval, or the same NotFound whether it is missing or hidden."""
+def readable(session: Session, caller: Caller, approval_id: UUID) -> Approval:
+    """The approval, or the same NotFound whether it is missing or hidden; a step."""
     approval = _found(session, approval_id)
     if not _sees_all(caller) and approval.requested_by != caller.principal_id:
         raise NotFound("approval", str(approval_id))

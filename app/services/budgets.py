@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -38,6 +38,7 @@ from app.services import ledger as ledger_steps
 from app.services.access import Caller
 from app.services.figures import amounts
 from app.services.idempotency import Keyed, decide_once
+from app.services.listing import listed
 
 LEVELS_MOST = 32
 # creating one of these takes two people (L10)
@@ -119,13 +120,27 @@ class Budgets:
             return budget_json(session, readable(session, caller, budget_id))
 
     def entries(
-        self, caller: Caller, budget_id: UUID, after_seq: int, limit: int
+        self,
+        caller: Caller,
+        budget_id: UUID,
+        after_seq: int | None,
+        limit: int,
+        *,
+        kind: str | None = None,
+        newest_first: bool = False,
     ) -> list[dict[str, Any]]:
-        """Entries in chain order, each with its canonical body, its hash and what it charged."""
+        """Entries in chain order or from its end, each with its canonical body and its hash."""
         with snapshot(self.make_session) as session:
             budget = readable(session, caller, budget_id)
             policy = None if plans.is_plan(budget) else policies.policy_of(budget)
-            rows = entry_rows.page(session, budget.id, after_seq=after_seq, limit=limit)
+            rows = entry_rows.listed(
+                session,
+                budget.id,
+                kind=kind,
+                newest_first=newest_first,
+                last=after_seq,
+                limit=limit,
+            )
             return [entry_json(row.seq, row.body, row.hash, policy) for row in rows]
 
     def verification(self, caller: Caller) -> dict[str, Any]:
@@ -150,28 +165,33 @@ class Budgets:
         }
 
     def list(
-        self, caller: Caller, dataset_id: UUID | None, after: UUID | None, limit: int
+        self,
+        caller: Caller,
+        dataset_id: UUID | None,
+        after: UUID | None,
+        limit: int,
+        *,
+        state: str | None = None,
+        kind: str | None = None,
+        newest_first: bool = False,
     ) -> list[dict[str, Any]]:
-        """A page of the budgets that the caller may read, oldest first.
+        """A page of the budgets that the caller may read, of a dataset, a state or a kind.
 
         Its amounts are worked out from the balances budget by budget, so a page has a bounded cost.
 
         Raises:
             NotFound: the budget to go on after is none that this caller may know of.
         """
-        statement = (
-            select(Budget)
-            .where(access.budgets_readable(caller))
-            .order_by(Budget.created_at, Budget.id)
-            .limit(limit)
-        )
-        if dataset_id is not None:
-            statement = statement.where(Budget.dataset_id == dataset_id)
+        equal = ((Budget.dataset_id, dataset_id), (Budget.state, state), (Budget.kind, kind))
         with snapshot(self.make_session) as session:
-            if after is not None:
-                last = readable(session, caller, after)
-                place = tuple_(Budget.created_at, Budget.id)
-                statement = statement.where(place > tuple_(last.created_at, last.id))
+            statement = listed(
+                select(Budget).where(access.budgets_readable(caller)),
+                (Budget.created_at, Budget.id),
+                equal=equal,
+                newest_first=newest_first,
+                last=None if after is None else readable(session, caller, after),
+                limit=limit,
+            )
             return [budget_json(session, budget) for budget in session.scalars(statement)]
 
 

@@ -146,6 +146,15 @@ def apply_approved(session: Session, approval: Approval, *, now: datetime) -> No
     _apply(session, approval.change, proposals.decision_facts(approval), approval, now=now)
 
 
+def policy_after(budget: Budget, change: Mapping[str, Any]) -> Policy:
+    """The policy that a raise would put in force; a step that writes nothing.
+
+    Raises:
+        InvalidParameter, LowerRefused: it would be refused, since the budget has moved.
+    """
+    return _at(policies.policy_of(budget), budget, change["to"])
+
+
 def _locked(
     session: Session,
     caller: Caller,

@@ -1,7 +1,7 @@
 """What a scope holds, and whether it may hold more: one question to every kind of scope (R4)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -55,6 +55,13 @@ class Holding:
         if self.block_sums is None or self.ranges is None:
             return False
         return self.block_sums.admits(self.policy, loss, self.ranges)
+
+    def with_charge(self, loss: Loss) -> "Holding":
+        """What it would hold beside this much more, in the blocks that are asked."""
+        sums = self.block_sums
+        if sums is not None and self.ranges is not None:
+            sums = sums.reserve(loss, self.ranges)
+        return replace(self, held=self.held + loss, block_sums=sums)
 
     def remaining(self) -> Amount:
         """The largest single pure charge that passes now."""

@@ -26,7 +26,7 @@ SUM_DIGITS = 100
 
 def policy_of(budget: Budget) -> Policy:
     """The filter of a budget, exactly as it was frozen (R3)."""
-    return _policy(_key(budget.policy))
+    return policy_in(budget.policy)
 
 
 def balances(budget: Budget) -> dict[str, dict[str, str]]:
@@ -34,20 +34,26 @@ def balances(budget: Budget) -> dict[str, dict[str, str]]:
 
     Of a dataset with blocks they are those of the worst block: each of them bounds every block.
     """
-    policy, sums = policy_of(budget), budget.block_sums
-    held = held_by_worst(budget).consumed
+    return balances_of(policy_of(budget), budget.committed, budget.reserved, budget.block_sums)
+
+
+def balances_of(
+    policy: Policy, committed: Loss, reserved: Loss, sums: BlockSums | None
+) -> dict[str, dict[str, str]]:
+    """`balances` of sums that were read off a chain."""
+    held = worst_of(policy, committed + reserved, sums).consumed
     if sums is None:
-        committed = consumed(policy, budget.committed)
-        remaining = policy.remaining(budget.committed + budget.reserved)
+        posted = consumed(policy, committed)
+        remaining = policy.remaining(committed + reserved)
     else:
-        committed = worst_block(policy, sums.committed).consumed
+        posted = worst_block(policy, sums.committed).consumed
         remaining = least_remaining(policy, sums.held)
     return {
         "limit": limit_json(policy),
-        "committed": amount_json(committed),
+        "committed": amount_json(posted),
         "reserved": {
-            "epsilon": _difference(held.epsilon, committed.epsilon),
-            "delta": _difference(held.delta, committed.delta),
+            "epsilon": _difference(held.epsilon, posted.epsilon),
+            "delta": _difference(held.delta, posted.delta),
         },
         "consumed": amount_json(held),
         "remaining": amount_json(remaining),
@@ -134,6 +140,11 @@ def _difference(consumed: str, committed: str) -> str:
 def alone(policy: Policy, loss: Loss) -> Amount:
     """What a loss would show as consumed if it were the only charge of an empty budget."""
     return policy.consumed(loss)
+
+
+def policy_in(document: Mapping[str, Any]) -> Policy:
+    """The filter that an entry's facts hold; kept like those of budgets."""
+    return _policy(_key(document))
 
 
 def _key(document: Mapping[str, Any]) -> str:

@@ -1,13 +1,5 @@
-"""People, outside systems and the keys that speak for them.
+"""People and outside systems, and the roles that they have."""
 
-A key is `el_<id>_<secret>`: the id finds the row, the secret has 256 bits from the operating
-system, and only its SHA-256 is kept. A slow hash would protect a guessable secret; this one is not.
-"""
-
-import hashlib
-import hmac
-import re
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,23 +10,16 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from app.db.models.principal import ApiKey, Principal, ProjectMember
-from app.db.repositories import standing as standing_rows
+from app.db.models.principal import Principal
+from app.db.pages import PAGE_MOST, page_of
 from app.db.session import SessionMaker, database_now, snapshot, transaction
 from app.domain.documents import read_choice, read_text, under
-from app.domain.errors import (
-    AlreadyExists,
-    InvalidParameter,
-    NotAllowed,
-    NotAuthenticated,
-    NotFound,
-)
-from app.services import audit
+from app.domain.errors import AlreadyExists, InvalidParameter, NotAllowed, NotFound
+from app.services import api_keys, audit
 from app.services.access import ROLES, Caller, require_role
+from app.services.admins import hold_people, require_admin_left
 from app.services.idempotency import Keyed, decide_once
 
-KEY_PATTERN = re.compile(r"el_([0-9a-f]{12})_([A-Za-z0-9_-]{43})", re.ASCII)
-NO_DIGEST = "0" * 64
 # Each of these looks over somebody's shoulder; held together with another role it would be
 # looking over its own.
 STANDS_ALONE = frozenset({"admin", "auditor", "worker"})
@@ -46,69 +31,6 @@ class PersonRequest:
 
     name: str
     roles: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class KeyRequest:
-    """A new key of a principal; without `expires_at` it is good until it is revoked."""
-
-    principal_id: UUID
-    is_runner: bool = False
-    expires_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class NewKey:
-    """A key as it is shown, once."""
-
-    id: str
-    text: str
-    secret_sha256: str
-
-
-def new_key() -> NewKey:
-    """A fresh key: a 48-bit id to find it by and a secret of 256 bits."""
-    key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
-    return NewKey(key_id, f"el_{key_id}_{secret}", hashlib.sha256(secret.encode()).hexdigest())
-
-
-def authenticate(session: Session, text: str, now: datetime) -> Caller:
-    """The caller that a key speaks for.
-
-    Raises:
-        NotAuthenticated: malformed, unknown, expired, revoked or of somebody inactive; the same
-        answer for all of these.
-    """
-    match = KEY_PATTERN.fullmatch(text)
-    if match is None:
-        raise NotAuthenticated
-    key_id, secret = match.groups()
-    found = session.execute(
-        select(ApiKey, Principal)
-        .join(Principal, Principal.id == ApiKey.principal_id)
-        .where(ApiKey.id == key_id)
-    ).one_or_none()
-    expected = found[0].secret_sha256 if found is not None else NO_DIGEST
-    given = hashlib.sha256(secret.encode()).hexdigest()
-    if not hmac.compare_digest(given, expected) or found is None:
-        raise NotAuthenticated
-    key, principal = found
-    is_over = key.expires_at is not None and key.expires_at <= now
-    if is_over or key.revoked_at is not None or not principal.active:
-        raise NotAuthenticated
-    projects = session.scalars(
-        select(ProjectMember.project_id).where(ProjectMember.principal_id == principal.id)
-    )
-    return Caller(
-        principal_id=principal.id,
-        name=principal.name,
-        roles=frozenset(principal.roles),
-        key_id=key.id,
-        is_runner=key.is_runner,
-        project_ids=frozenset(projects),
-        standing=standing_rows.changes(session),
-        expires_at=key.expires_at,
-    )
 
 
 def bootstrap_admin(make_session: SessionMaker) -> str | None:
@@ -128,8 +50,8 @@ def _first_admin(session: Session) -> str | None:
     principal = Principal(id=uuid4(), name="admin", roles=["admin"], active=True, created_at=now)
     session.add(principal)
     session.flush()
-    key = new_key()
-    _add_key(session, key, KeyRequest(principal.id), now)
+    key = api_keys.new_key()
+    api_keys.add_key(session, key, api_keys.KeyRequest(principal.id), now)
     audit.record(
         session,
         actor_id=None,
@@ -142,7 +64,7 @@ def _first_admin(session: Session) -> str | None:
 
 
 class Principals:
-    """People: made and listed by an admin."""
+    """People: made, listed and given roles by an admin."""
 
     def __init__(self, make_session: SessionMaker) -> None:
         self._make_session = make_session
@@ -151,10 +73,10 @@ class Principals:
         """The caller that a key speaks for, read in a transaction of its own.
 
         Raises:
-            NotAuthenticated: see the step `authenticate`.
+            NotAuthenticated: see the step `api_keys.authenticate`.
         """
         with snapshot(self._make_session) as session:
-            return authenticate(session, text, database_now(session))
+            return api_keys.authenticate(session, text, database_now(session))
 
     def create(self, caller: Caller, request: PersonRequest, keyed: Keyed) -> dict[str, Any]:
         """Make a principal with roles. It has no key yet.
@@ -185,12 +107,58 @@ class Principals:
 
         return decide_once(self._make_session, keyed, decide, stored=(AlreadyExists,))
 
-    def list(self, caller: Caller) -> list[dict[str, Any]]:
-        """All principals, by name."""
+    def change_roles(
+        self, caller: Caller, principal_id: UUID, roles: Sequence[str]
+    ) -> dict[str, Any]:
+        """Give somebody these roles and no other, at once; the same roles again change nothing.
+
+        Raises:
+            NotFound: no such person.
+            NotAllowed: they are the caller's own, or no admin would be left.
+            InvalidParameter: a set of roles that is not usable.
+        """
+        require_role(caller, "admin", action="change roles")
+        wanted = _read_roles(roles)
+        with transaction(self._make_session) as session:
+            hold_people(session)
+            person = held_person(session, principal_id)
+            before = list(person.roles)
+            if before == wanted:
+                return person_document(person)
+            if principal_id == caller.principal_id:
+                # else an admin could be an officer for an hour, with nobody looking
+                raise NotAllowed(action="change one's own roles", needs="another admin")
+            now = database_now(session)
+            person.roles = wanted
+            require_admin_left(session, now, action="take the role from the last admin")
+            audit.record(
+                session,
+                actor_id=caller.principal_id,
+                action="person.roles-changed",
+                subject=str(person.id),
+                facts={"before": before, "after": wanted},
+                at=now,
+            )
+            return person_document(person)
+
+    def list(
+        self, caller: Caller, after: UUID | None = None, limit: int = PAGE_MOST
+    ) -> list[dict[str, Any]]:
+        """Principals by name; the page after `after`.
+
+        Raises:
+            NotFound: no principal `after`.
+        """
         require_role(caller, "admin", action="list people")
         with snapshot(self._make_session) as session:
-            rows = session.scalars(select(Principal).order_by(Principal.name))
-            return [person_document(row) for row in rows]
+            last = None
+            if after is not None:
+                row = session.get(Principal, after)
+                if row is None:
+                    raise NotFound(kind="person", id=str(after))
+                last = (row.name,)
+            statement = page_of(select(Principal), [Principal.name], last, limit)
+            return [person_document(row) for row in session.scalars(statement)]
 
     def me(self, caller: Caller) -> dict[str, Any]:
         """What the service knows of the caller."""
@@ -198,127 +166,39 @@ class Principals:
             "id": str(caller.principal_id),
             "name": caller.name,
             "roles": sorted(caller.roles),
-            "key_id": caller.key_id,
+            "rights": None if caller.rights is None else sorted(caller.rights),
+            "key_id": None if caller.is_session else caller.key_id,
+            "session_id": caller.key_id if caller.is_session else None,
             "is_runner": caller.is_runner,
             "project_ids": sorted(str(project) for project in caller.project_ids),
         }
 
 
-class ApiKeys:
-    """Keys: made, listed and revoked by an admin; the text is shown once and never kept."""
+def held_person(session: Session, principal_id: UUID) -> Principal:
+    """The principal with its row locked; a step.
 
-    def __init__(self, make_session: SessionMaker) -> None:
-        self._make_session = make_session
-
-    def create(self, caller: Caller, request: KeyRequest, keyed: Keyed) -> dict[str, Any]:
-        """Make a key. A repeat of the request answers with the same key id and no text.
-
-        Raises:
-            NotFound: no such principal.
-            InvalidParameter: it would expire before it is made, or is a runner's key of somebody
-            who may not charge.
-        """
-        require_role(caller, "admin", action="make API keys")
-        shown: list[str] = []
-
-        def decide(session: Session, now: datetime) -> dict[str, Any]:
-            principal = session.get(Principal, request.principal_id)
-            if principal is None:
-                raise NotFound(kind="person", id=str(request.principal_id))
-            if request.expires_at is not None and request.expires_at <= now:
-                raise InvalidParameter("/expires_at", "a time to come is expected")
-            if request.is_runner and "ml_engineer" not in principal.roles:
-                raise InvalidParameter("/is_runner", "a runner is an ml_engineer")
-            key = new_key()
-            row = _add_key(session, key, request, now)
-            shown[:] = [key.text]
-            audit.record(
-                session,
-                actor_id=caller.principal_id,
-                action="api-key.created",
-                subject=str(key.id),
-                facts={"principal_id": str(principal.id), "is_runner": request.is_runner},
-                at=now,
-            )
-            return key_document(row)
-
-        document = decide_once(self._make_session, keyed, decide)
-        return {**document, "key": shown[0] if shown else None}
-
-    def list(self, caller: Caller) -> list[dict[str, Any]]:
-        """All keys without their secrets, newest first."""
-        require_role(caller, "admin", action="list API keys")
-        with snapshot(self._make_session) as session:
-            rows = session.scalars(select(ApiKey).order_by(ApiKey.created_at.desc(), ApiKey.id))
-            return [key_document(row) for row in rows]
-
-    def revoke(self, caller: Caller, key_id: str) -> dict[str, Any]:
-        """End a key at once; a repeat changes nothing.
-
-        Raises:
-            NotFound: no such key.
-            NotAllowed: it is the last usable key of any admin, and nobody could make another.
-        """
-        require_role(caller, "admin", action="revoke API keys")
-        with transaction(self._make_session) as session:
-            # all rows in id order: two admins who end each other's keys come one after the other
-            keys = session.scalars(select(ApiKey).order_by(ApiKey.id).with_for_update())
-            row = next((key for key in keys if key.id == key_id), None)
-            if row is None:
-                raise NotFound(kind="api-key", id=key_id)
-            if row.revoked_at is not None:
-                return key_document(row)
-            now = database_now(session)
-            if not _leaves_an_admin(session, row, now):
-                raise NotAllowed(action="revoke the last admin key", needs="another admin key")
-            row.revoked_at = now
-            audit.record(
-                session,
-                actor_id=caller.principal_id,
-                action="api-key.revoked",
-                subject=str(key_id),
-                facts={"principal_id": str(row.principal_id)},
-                at=now,
-            )
-            return key_document(row)
+    Raises:
+        NotFound: there is none.
+    """
+    person = session.get(
+        Principal, principal_id, with_for_update={"key_share": True}, populate_existing=True
+    )
+    if person is None:
+        raise NotFound(kind="person", id=str(principal_id))
+    return person
 
 
 def person_document(principal: Principal) -> dict[str, Any]:
     """The wire form of a principal."""
+    left_at = principal.deactivated_at
     return {
         "id": str(principal.id),
         "name": principal.name,
         "roles": list(principal.roles),
         "active": principal.active,
         "created_at": principal.created_at.isoformat(),
+        "deactivated_at": None if left_at is None else left_at.isoformat(),
     }
-
-
-def key_document(row: ApiKey) -> dict[str, Any]:
-    """The wire form of a key: all but the secret, which is not known here."""
-    return {
-        "id": row.id,
-        "principal_id": str(row.principal_id),
-        "is_runner": row.is_runner,
-        "created_at": row.created_at.isoformat(),
-        "expires_at": row.expires_at.isoformat() if row.expires_at else None,
-        "revoked_at": row.revoked_at.isoformat() if row.revoked_at else None,
-    }
-
-
-def _add_key(session: Session, key: NewKey, request: KeyRequest, now: datetime) -> ApiKey:
-    row = ApiKey(
-        id=key.id,
-        principal_id=request.principal_id,
-        secret_sha256=key.secret_sha256,
-        is_runner=request.is_runner,
-        created_at=now,
-        expires_at=request.expires_at,
-        revoked_at=None,
-    )
-    session.add(row)
-    session.flush()
-    return row
 
 
 def _read_roles(roles: Sequence[str]) -> list[str]:
@@ -329,18 +209,3 @@ def _read_roles(roles: Sequence[str]) -> list[str]:
     if alone and len(known) > 1:
         raise InvalidParameter("/roles", f"{min(alone)} goes with no other role")
     return sorted(known)
-
-
-def _leaves_an_admin(session: Session, leaving: ApiKey, now: datetime) -> bool:
-    rows = session.execute(
-        select(ApiKey, Principal).join(Principal, Principal.id == ApiKey.principal_id)
-    ).all()
-    usable = [
-        key.id
-        for key, principal in rows
-        if "admin" in principal.roles
-        and principal.active
-        and key.revoked_at is None
-        and (key.expires_at is None or key.expires_at > now)
-    ]
-    return leaving.id not in usable or len(usable) > 1

@@ -9,6 +9,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from app.db.models.principal import Principal, Project, ProjectMember
+from app.db.pages import PAGE_MOST, page_of
 from app.db.session import SessionMaker, database_now, snapshot, transaction
 from app.domain.documents import read_text
 from app.domain.errors import AlreadyExists, NotFound
@@ -43,16 +44,32 @@ class Projects:
 
         return decide_once(self._make_session, keyed, decide, stored=(AlreadyExists,))
 
-    def list(self, caller: Caller) -> list[dict[str, Any]]:
-        """The projects that the caller may know, by name, with the ids of their members."""
+    def list(
+        self, caller: Caller, after: UUID | None = None, limit: int = PAGE_MOST
+    ) -> list[dict[str, Any]]:
+        """The projects that the caller may know, by name, with the ids of their members.
+
+        after: the last of the page before.
+
+        Raises:
+            NotFound: no project `after` that the caller may know.
+        """
         with snapshot(self._make_session) as session:
-            query = select(Project).order_by(Project.name)
+            known = select(Project)
             if caller.roles.isdisjoint({"admin", "compliance_officer", "auditor"}):
-                query = query.where(Project.id.in_(caller.project_ids))
+                known = known.where(Project.id.in_(caller.project_ids))
+            last = None
+            if after is not None:
+                row = session.scalar(known.where(Project.id == after))
+                if row is None:
+                    raise NotFound(kind="project", id=str(after))
+                last = (row.name,)
+            rows = session.scalars(page_of(known, [Project.name], last, limit)).all()
             members: defaultdict[UUID, list[UUID]] = defaultdict(list)
-            for row in session.scalars(select(ProjectMember)):
-                members[row.project_id].append(row.principal_id)
-            return [project_document(row, members[row.id]) for row in session.scalars(query)]
+            of_these = ProjectMember.project_id.in_([row.id for row in rows])
+            for member in session.scalars(select(ProjectMember).where(of_these)):
+                members[member.project_id].append(member.principal_id)
+            return [project_document(row, members[row.id]) for row in rows]
 
     def add_member(self, caller: Caller, project_id: UUID, principal_id: UUID) -> dict[str, Any]:
         """Put a principal into a project; a repeat changes nothing.

@@ -1,6 +1,6 @@
 """What waits for a second person: made here, bound to its hash and version, expiring (R19)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID, uuid4, uuid5
@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from app.db.models import Approval, Budget, DatasetRow, Principal
 from app.domain.errors import InvalidParameter, TooManyPending
 from app.domain.ledger import document_sha256
-from app.services import audit, notifications
+from app.services import audit, names, notifications
 
 APPROVAL_DAYS: Final = 14
 APPROVAL_DAYS_MOST: Final = 90
@@ -125,6 +125,53 @@ def _require_place(session: Session, requested_by: UUID, most: int, *, now: date
         raise TooManyPending(most)
 
 
+def approvals_json(session: Session, approvals: Sequence[Approval]) -> list[dict[str, Any]]:
+    """Approvals in the wire form, with the names of their people and of what they are about."""
+    people = names.people(
+        session,
+        [i for each in approvals for i in (each.requested_by, each.decided_by, each.on_behalf_of)],
+    )
+    budgets = names.budgets(session, [each.budget_id for each in approvals])
+    datasets = names.datasets(session, [each.dataset_id for each in approvals])
+    documents = []
+    for each in approvals:
+        about, dataset = (
+            budgets.get(each.budget_id, (None, None)) if each.budget_id else (None, None)
+        )
+        named = {
+            "budget_name": about,
+            "dataset_name": dataset or (datasets.get(each.dataset_id) if each.dataset_id else None),
+            "requested_by_name": people.get(each.requested_by),
+            "decided_by_name": people.get(each.decided_by) if each.decided_by else None,
+            "on_behalf_of_name": people.get(each.on_behalf_of) if each.on_behalf_of else None,
+        }
+        documents.append({**_approval_json(each), **named})
+    return documents
+
+
+def _approval_json(approval: Approval) -> dict[str, Any]:
+    return {
+        "id": str(approval.id),
+        "action": approval.action,
+        "budget_id": _text(approval.budget_id),
+        "budget_version": None if approval.budget_id is None else approval.subject_version,
+        "dataset_id": _text(approval.dataset_id),
+        "dataset_revision": None if approval.dataset_id is None else approval.subject_version,
+        "change": approval.change,
+        "change_sha256": approval.change_sha256,
+        "state": approval.state,
+        "version": approval.version,
+        "reason": approval.reason,
+        "requested_by": str(approval.requested_by),
+        "requested_at": approval.requested_at.isoformat(),
+        "expires_at": approval.expires_at.isoformat(),
+        "decided_by": _text(approval.decided_by),
+        "on_behalf_of": _text(approval.on_behalf_of),
+        "decided_at": None if approval.decided_at is None else approval.decided_at.isoformat(),
+        "decision_reason": approval.decision_reason,
+    }
+
+
 def entry_id(approval: Approval | None, budget: Budget) -> str:
     """The id of the entry that a decision writes in a budget's chain.
 
@@ -142,5 +189,14 @@ def decision_facts(approval: Approval) -> dict[str, Any]:
         "requested_by": str(approval.requested_by),
         "requested_reason": approval.reason,
         "decided_by": str(approval.decided_by),
+        **_delegator(approval),
         "reason": approval.decision_reason or "",
     }
+
+
+def _delegator(approval: Approval) -> dict[str, str]:
+    return {} if approval.on_behalf_of is None else {"on_behalf_of": str(approval.on_behalf_of)}
+
+
+def _text(value: UUID | None) -> str | None:
+    return None if value is None else str(value)

@@ -14,6 +14,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Generic, TypeVar
 
+from sqlalchemy.orm import Session
+
+from app.db.models.principal import ApiKey, Principal
+from app.db.models.sign_in import BrowserSession
+from app.domain.errors import NotAllowed, NotAuthenticated
 from app.services.access import Caller
 from app.services.pricing import PricedRequest
 
@@ -96,6 +101,36 @@ def require_standing(caller: Caller, changes: int | None, now: datetime) -> None
         raise StandingMoved
     if caller.expires_at is not None and caller.expires_at <= now:
         raise StandingMoved
+
+
+def require_credential(
+    session: Session, caller: Caller, changes: int | None, now: datetime
+) -> None:
+    """Ask once more, in the transaction that decides, where anything has moved meanwhile.
+
+    A caller was let in before his request was priced. What ended since decides nothing more.
+
+    Raises:
+        NotAuthenticated: the key or session, or the person that it speaks for, has ended.
+        NotAllowed: the person has other roles now.
+    """
+    if caller.standing is None or caller.standing == changes:
+        return
+    person = session.get(Principal, caller.principal_id)
+    if person is None or not person.active or _has_ended(session, caller):
+        raise NotAuthenticated
+    if caller.expires_at is not None and caller.expires_at <= now:
+        raise NotAuthenticated
+    if not caller.roles <= set(person.roles):
+        raise NotAllowed(action="ask for room", needs="the role that the caller had")
+
+
+def _has_ended(session: Session, caller: Caller) -> bool:
+    if caller.is_session:
+        row = session.get(BrowserSession, caller.key_id)
+        return row is None or row.ended_at is not None
+    key = session.get(ApiKey, caller.key_id)
+    return key is None or key.revoked_at is not None
 
 
 def _digest(key_text: str) -> str:

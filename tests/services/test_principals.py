@@ -19,17 +19,9 @@ from app.domain.errors import (
     NotFound,
 )
 from app.services.access import Caller
+from app.services.api_keys import KEY_PATTERN, ApiKeys, KeyRequest, authenticate, new_key
 from app.services.idempotency import Keyed
-from app.services.principals import (
-    KEY_PATTERN,
-    ApiKeys,
-    KeyRequest,
-    PersonRequest,
-    Principals,
-    authenticate,
-    bootstrap_admin,
-    new_key,
-)
+from app.services.principals import PersonRequest, Principals, bootstrap_admin
 from app.services.projects import Projects
 
 Sessions = sessionmaker[Session]
