@@ -20,8 +20,9 @@ from app.db.session import SessionMaker, database_now, snapshot, transaction
 from app.domain.accounting.filters import Policy
 from app.domain.decimals import decimal_text
 from app.domain.errors import InvalidParameter, NotFound
+from app.domain.notices import NoticeKind
 from app.domain.privacy import Limit, Loss
-from app.services import access, policies
+from app.services import access, deliveries, policies
 from app.services.access import Caller
 
 OFFICERS: Final = "compliance_officer"
@@ -205,6 +206,24 @@ def notice_behind(
     )
 
 
+def notice_break_glass(
+    session: Session, alarm_id: str, facts: Mapping[str, Any], *, now: datetime
+) -> None:
+    """Tell officers and auditors that one of them has stopped everything."""
+    _tell_once(
+        session, kind="break-glass", subject=alarm_id, occasion="frozen", facts=facts, now=now
+    )
+
+
+def notice_delegation(
+    session: Session, delegation_id: str, what: str, facts: Mapping[str, Any], *, now: datetime
+) -> None:
+    """Tell the two of a delegation that it was made or has ended; all officers read of it."""
+    _tell_once(
+        session, kind="delegation", subject=delegation_id, occasion=what, facts=facts, now=now
+    )
+
+
 def notice_refusals(session: Session, principal_id: UUID, *, now: datetime) -> None:
     """Tell officers when one person is refused again and again; called with a stored refusal.
 
@@ -276,7 +295,7 @@ def _levels(policy: Policy) -> dict[str, Policy]:
 def _tell_once(
     session: Session,
     *,
-    kind: str,
+    kind: NoticeKind,
     subject: str,
     occasion: str,
     facts: Mapping[str, Any],
@@ -291,14 +310,14 @@ def _tell_once(
     )
     if session.scalar(told) is not None:
         return False
-    session.add(
-        Notification(
-            at=now,
-            role=OFFICERS,
-            kind=kind,
-            subject=subject,
-            occasion=occasion,
-            facts=dict(facts),
-        )
+    line = Notification(
+        at=now,
+        role=OFFICERS,
+        kind=kind,
+        subject=subject,
+        occasion=occasion,
+        facts=dict(facts),
     )
+    session.add(line)
+    deliveries.queue(session, line, now=now)
     return True

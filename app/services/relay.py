@@ -108,8 +108,8 @@ def lead(session: Session, name: str, holder: str, *, now: datetime) -> bool:
 
 
 def _subject(row: OutboxMessage) -> UUID:
-    """The id that the message carries: of a job, or of a plan's budget."""
-    subject = row.job_id or row.budget_id
+    """The id that the message carries: of a job, of a plan's budget, or of a report."""
+    subject = row.job_id or row.budget_id or row.report_id
     if subject is None:
         raise RuntimeError(f"outbox row {row.id} is about nothing")
     return subject

@@ -15,6 +15,7 @@ from app.db.session import SessionMaker, database_now, snapshot
 from app.services import witness
 from app.services.checkpoints import Checkpoints, RootChainRefused
 from app.services.recovery import Recovery
+from app.services.report_signing import sign_built
 from app.services.signing import KeyRefused
 from app.services.verification import Verifier
 
@@ -76,6 +77,7 @@ class Watch:
                 self._due_s = time.monotonic() + self._checkpoint_s
                 if self._tried("look", self._is_due):
                     self._tried("checkpoint", self._checkpoint)
+            self._tried("sign_reports", self._sign_reports)
             self._tried("verify", self._verifier.step)
             if time.monotonic() >= self._tidy_s:
                 self._tidy_s = time.monotonic() + TIDY_EVERY_S
@@ -103,6 +105,9 @@ class Watch:
             log.error("checkpoint.faults budgets=%s", sorted(map(str, made.faults)))
             self._recovery.compare()
         return 1
+
+    def _sign_reports(self) -> int:
+        return sign_built(self._make_session, self._checkpoints)
 
     def _tidy(self) -> int:
         # what is older than any backup, and older than a checkpoint that stands in the database
