@@ -1453,6 +1453,9 @@ class Chain:
     used: set[tuple[str, ...]] = field(default_factory=set)
     # what spend on record makes the next entry be: its kind, and the approval that it names
     owed: tuple[str, str] | None = None
+    # of a lifetime root: the jobs that were posted in it, and those whose results were published
+    released: set[str] = field(default_factory=set)
+    published: set[str] = field(default_factory=set)
     # of windows: the periods they opened; of both, the changes of limit and the times of states
     refreshed: dict[str, tuple[int, str, Mapping[str, Any], Mapping[str, Any]]] = field(
         default_factory=dict
@@ -1508,6 +1511,7 @@ class Chain:
         if self.owed is not None:
             raise Fault(*NOT_DONE[self.owed[0]], budget=self.id, seq=self.seq)
         self.ids.clear()
+        self.released.clear()
 
     def _open(self, entry: Entry) -> None:
         facts = entry.facts
@@ -1576,6 +1580,8 @@ class Chain:
         for at in self.held.stretches(ranges):
             values[at] += freed
         held.record.ended, held.record.posted = entry.kind, parts.units
+        if self.kind == "lifetime" and entry.kind == "posted" and entry.job is not None:
+            self.released.add(entry.job)
 
     def _put_on_record(self, entry: Entry) -> None:
         """Spend that no reservation holds, from before the service or lost with a database.
@@ -1681,6 +1687,20 @@ class Chain:
         if self.state not in ("open", "frozen"):
             raise Fault("state", f"the rate of a budget that is {self.state} was limited")
 
+    def _publish(self, entry: Entry) -> None:
+        """What others may read from here on loses nothing more; only what was posted is published.
+
+        In any state: reading a release again asks for no room.
+        """
+        if self.kind != "lifetime":
+            raise Fault("tree", "a publication stands in the lifetime root alone")
+        job = matching(entry.facts.get("job"), _UUID, "the id of a job")
+        if job not in self.released:
+            raise Fault("state", "a result was published of which nothing was posted before")
+        if job in self.published:
+            raise Fault("state", "a result was published twice")
+        self.published.add(job)
+
     def _require(self, state: str, action: str) -> None:
         if self.state != state:
             raise Fault("state", f"a budget that is {self.state} was {action}")
@@ -1760,6 +1780,10 @@ def two_people(entry: Entry) -> None:
     are_ids = all(isinstance(each, str) and _UUID.fullmatch(each) for each in named)
     if not are_ids or people[0] == people[1] or entry.actor != people[1]:
         raise Fault("people", f"an entry of kind {entry.kind} does not show two people")
+    if "on_behalf_of" in facts:
+        third = matching(facts["on_behalf_of"], _UUID, "the id of a person")
+        if third in people:
+            raise Fault("people", "somebody decided in the place of one of the two")
 
 
 # by the entry that has to follow spend on record: what it means that it does not
@@ -1790,6 +1814,7 @@ STEPS: Final[Mapping[str, Callable[[Chain, Entry], None]]] = {
     "thawed": Chain._thaw,  # noqa: SLF001
     "closed": Chain._close,  # noqa: SLF001
     "rate_limited": Chain._limit_rate,  # noqa: SLF001
+    "published": Chain._publish,  # noqa: SLF001
 }
 
 

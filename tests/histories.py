@@ -31,6 +31,7 @@ from app.services.access import Caller
 from app.services.budgets import BudgetRequest
 from app.services.checkpoints import Checkpoints
 from app.services.opening import OpeningRequest, Openings
+from app.services.publications import PublicationRequest, Publications
 from tests import planned
 from tests.world import World, keyed, new_world
 
@@ -113,6 +114,7 @@ class History:
     held: list[UUID] = field(default_factory=list)
     jobs: list[UUID] = field(default_factory=list)
     plans: list[UUID] = field(default_factory=list)
+    results: list[UUID] = field(default_factory=list)
     has_blocks: bool = False
 
     @property
@@ -122,6 +124,7 @@ class History:
 
     def bundle(self) -> bytes:
         """What an export gives after a checkpoint."""
+        self.publish()
         self.checkpoints.make()
         return b"".join(export.lines(self.world.make_session))
 
@@ -238,6 +241,16 @@ class History:
                 settlement.fail(session, claim, "some-failure", now=self.now)
             else:
                 settlement.post(session, claim, document={}, artifacts=[], now=self.now)
+                self.results.append(job)
+
+    def publish(self) -> None:
+        """The newest result; without a turn of the seed, which later things are drawn by."""
+        if not self.results:
+            return
+        officer, job = self.world.people["officer"], self.results.pop()
+        body = keyed(officer, f"publish {job}", {})
+        request = PublicationRequest("the study is done")
+        Publications(self.world.make_session).publish(officer, job, request, body)
 
     def allocate(self) -> None:
         accountant, delta = self.draw.choice(self.house[1])
@@ -335,6 +348,7 @@ class History:
         self.now += timedelta(hours=self.draw.choice([1, 10, 30, 24 * 8, 24 * 33]))
 
     def sign(self) -> None:
+        self.publish()
         self.checkpoints.make()
         if self.draw.random() < 0.2:
             self.checkpoints.rotate()

@@ -348,3 +348,54 @@ def test_a_statement_that_does_not_belong_to_its_part_is_found(stated: Any) -> N
     forger.reserve("job", ["root"], PURE)
     forger.chain("root")[-1]["parts"][0]["stated"] = stated
     assert found(forger) in ("price", "form")
+
+
+def published(forger: Forger, budget: str = "root", job: Any = None) -> None:
+    forger.write(budget, "published", hours=3, facts={"job": an_id("j") if job is None else job})
+
+
+def with_a_job() -> Forger:
+    """A root and a share of it in which one job was posted and another is under way."""
+    forger = Forger()
+    forger.open("root")
+    forger.open("share", "allocation", below="root")
+    for job, units in (("j", 1), ("open", None), ("void", 0)):
+        forger.reserve(job, ["root", "share"], SMALLER)
+        if units is not None:
+            forger.end(job, ["root", "share"], units)
+    for each in ("root", "share"):
+        for body in forger.chain(each):
+            if body["reservation"] is not None:
+                name = next(n for n in ("j", "open", "void") if an_id(n) == body["reservation"])
+                body["job"] = an_id(name)
+    return forger
+
+
+def test_what_was_released_is_published_once_in_the_root_whatever_its_state() -> None:
+    forger = with_a_job()
+    forger.write("root", "frozen", hours=3)
+    published(forger)
+    assert found(forger) is None
+    published(forger)
+    assert found(forger) == "state"
+
+
+@pytest.mark.parametrize("job", [an_id("open"), an_id("void"), an_id("nobody's"), 7, None, []])
+def test_a_publication_of_what_was_never_released_is_found(job: Any) -> None:
+    forger = with_a_job()
+    forger.write("root", "published", hours=3, facts={"job": job})
+    assert found(forger) == ("state" if isinstance(job, str) else "form")
+
+
+def test_a_publication_below_the_root_or_with_a_charge_is_found() -> None:
+    forger = with_a_job()
+    published(forger, "share")
+    assert found(forger) == "tree"
+    forger = with_a_job()
+    published(forger)
+    forger.chain("root")[-1]["parts"] = [forger.part(SMALLER, 1)]
+    assert found(forger) == "charge"
+    forger = with_a_job()
+    published(forger)
+    forger.chain("root")[-1]["job"] = an_id("j")
+    assert found(forger) == "form"

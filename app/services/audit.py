@@ -58,12 +58,29 @@ class AuditEvents:
     def __init__(self, make_session: SessionMaker) -> None:
         self._make_session = make_session
 
-    def list(self, caller: Caller, before_id: int | None, limit: int) -> list[dict[str, Any]]:
-        """Events with smaller ids, newest first; all of them without `before_id`."""
+    def list(
+        self,
+        caller: Caller,
+        before_id: int | None,
+        limit: int,
+        *,
+        action: str | None = None,
+        actor_id: UUID | None = None,
+        subject: str | None = None,
+    ) -> list[dict[str, Any]]:
+        """Events with smaller ids, newest first; of one action, one person or one subject."""
         require_role(
             caller, "auditor", "compliance_officer", "admin", action="read the audit trail"
         )
         statement = select(AuditEvent).order_by(AuditEvent.id.desc()).limit(limit)
+        wanted = (
+            (AuditEvent.action, action),
+            (AuditEvent.actor_id, actor_id),
+            (AuditEvent.subject, subject),
+        )
+        for column, value in wanted:
+            if value is not None:
+                statement = statement.where(column == value)
         if before_id is not None:
             statement = statement.where(AuditEvent.id < before_id)
         with snapshot(self._make_session) as session:

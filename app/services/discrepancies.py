@@ -16,6 +16,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.db.models import Approval, Budget, DatasetRow, Discrepancy, PriceRow, Reservation
+from app.db.pages import PAGE_MOST, page_of
 from app.db.repositories import budgets as budget_rows
 from app.db.session import SessionMaker, snapshot
 from app.domain.accounting.prices import Price, charge_parts, price
@@ -48,13 +49,26 @@ class Discrepancies:
     make_session: SessionMaker
     pending_most: int = proposals.PENDING_MOST
 
-    def list(self, caller: Caller) -> list[dict[str, Any]]:
-        """Every discrepancy, oldest first, with its evidence."""
+    def list(
+        self, caller: Caller, after: UUID | None = None, limit: int = PAGE_MOST
+    ) -> list[dict[str, Any]]:
+        """Discrepancies, oldest first, with their evidence; the page after `after`.
+
+        Raises:
+            NotFound: no discrepancy `after`.
+        """
         access.require_role(
             caller, "compliance_officer", "auditor", "admin", action="read discrepancies"
         )
-        statement = select(Discrepancy).order_by(Discrepancy.found_at, Discrepancy.id)
+        place = [Discrepancy.found_at, Discrepancy.id]
         with snapshot(self.make_session) as session:
+            last = None
+            if after is not None:
+                row = session.get(Discrepancy, after)
+                if row is None:
+                    raise NotFound(kind="discrepancy", id=str(after))
+                last = (row.found_at, row.id)
+            statement = page_of(select(Discrepancy), place, last, limit)
             return [_json(row) for row in session.scalars(statement)]
 
     def ask(

@@ -4,7 +4,7 @@ Everything here depends on parameters and balances. A scope that the caller may 
 "an ancestor", without a figure of its own; only what fits on the whole path is told.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -90,7 +90,7 @@ def quote_json(
             "budget_id": str(budget.id),
             "kind": budget.kind,
             **asked_json(budget, priced),
-            **_remaining_json(scope),
+            **_remaining_json(scope, priced.loss),
             "fits": is_open and scope.admits(priced.loss),
         }
         for budget, is_open, scope in seen
@@ -145,10 +145,15 @@ def asked_json(budget: Budget, priced: PricedRequest) -> dict[str, Any]:
     return {"asked": policies.amount_json(alone)}
 
 
-def _remaining_json(scope: Scope) -> dict[str, Any]:
+def _remaining_json(scope: Scope, loss: Loss) -> dict[str, Any]:
+    """What remains, and what would after the request; null where it has no room for that."""
     if isinstance(scope, PlanHolding):
-        return {"remaining": None, "slots_left": scope.left()}
-    return {"remaining": policies.amount_json(scope.remaining())}
+        return {"remaining": None, "remaining_after": None, "slots_left": scope.left()}
+    after = scope.with_charge(loss).remaining() if scope.admits(loss) else None
+    return {
+        "remaining": policies.amount_json(scope.remaining()),
+        "remaining_after": None if after is None else policies.amount_json(after),
+    }
 
 
 def _no_slot_left(
@@ -172,8 +177,8 @@ def fits(scopes: Sequence[Scope], priced: PricedRequest) -> dict[str, object]:
 
     max_units: the most units of the largest part, or of a training's steps; other parts as asked.
     noise_multiplier_at_asked_units, or `noise_at_asked_units` where the mechanism calls it
-    otherwise: the least noise of a request of one part, or of a training's steps. epsilon: the
-    largest target of a query.
+    otherwise: the least noise of a request of one part, or of a training's steps; None where none
+    would pass. epsilon: the largest target of a query.
     """
     admits = _path_admits(scopes)
     largest = max(range(len(priced.parts)), key=lambda index: priced.parts[index].max_units)
@@ -199,8 +204,14 @@ def fits(scopes: Sequence[Scope], priced: PricedRequest) -> dict[str, object]:
         mechanism = priced.parts[largest].mechanism
         noise = least_noise(admits, mechanism, asked_units, priced.relation, beside=others)
         name = "noise_multiplier" if _has_multiplier(mechanism) else "noise"
-        found[f"{name}_at_asked_units"] = noise
+        found[f"{name}_at_asked_units"] = noise if _may_be_asked(noise, priced.spec) else None
     return found
+
+
+def _may_be_asked(noise: str | None, spec: Mapping[str, Any]) -> bool:
+    """Whether a spec would take this noise: where C moves, no more than its counts have."""
+    adaptive = spec.get("clip", {}).get("adaptive")
+    return noise is None or adaptive is None or Decimal(noise) <= Decimal(adaptive["count_noise"])
 
 
 def _slot_rooms(scopes: Sequence[Scope], priced: PricedRequest, largest: int) -> list[int]:

@@ -32,6 +32,7 @@ MARKED = (
     "transferred",
     "rate_limited",
     "refreshed",
+    "published",
 )
 
 
@@ -49,7 +50,7 @@ def timeline(make_session: SessionMaker, caller: Caller, budget_id: UUID) -> dic
         shown = budget
         if budget.kind == "window":
             shown = windows.seen_in_force(session, budget, now=now) or budget
-        points = _points(session, shown, now=now)
+        points = consumed_by_day(session, shown, now=now)
         marks = _marks(session, budget)
         policy = policies.policy_of(shown)
         reserved = policies.held_by_worst(shown).consumed
@@ -89,8 +90,11 @@ def _marks(session: Session, budget: Budget) -> list[dict[str, str]]:
     return [{"kind": row.kind, "at": row.created_at.isoformat()} for row in rows]
 
 
-def _points(session: Session, budget: Budget, *, now: datetime) -> Sequence[Point]:
-    """Consumed after the last charge of each day; what came before the days shown is one point."""
+def consumed_by_day(session: Session, budget: Budget, *, now: datetime) -> Sequence[Point]:
+    """Consumed after the last charge of each day; what came before the days shown is one point.
+
+    A step.
+    """
     policy = policies.policy_of(budget)
     since = now - timedelta(days=DAYS_SHOWN)
     rows = session.execute(

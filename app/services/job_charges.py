@@ -1,0 +1,49 @@
+"""Where a job stands in the ledger: its entries in every scope that the caller may read (R12)."""
+
+import json
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.db.models import Budget, Entry
+from app.domain.privacy import Loss
+from app.services import access, policies
+from app.services.access import Caller
+
+
+def charges_of(session: Session, caller: Caller, reservation_id: UUID) -> list[dict[str, Any]]:
+    """The entries of a reservation, scope by scope in the order of each chain; a step.
+
+    `alone` is what the entry's charge would consume of that budget if it were the only one: zero
+    where what was held was given back, None of a plan, no part of which has a figure (R10).
+    """
+    rows = session.execute(
+        select(Entry, Budget)
+        .join(Budget, Budget.id == Entry.budget_id)
+        .where(Entry.reservation_id == reservation_id)
+        .order_by(Budget.created_at, Budget.id, Entry.seq)
+    )
+    return [
+        _entry_json(entry, budget)
+        for entry, budget in rows
+        if access.may_read_budget(session, caller, budget)
+    ]
+
+
+def _entry_json(entry: Entry, budget: Budget) -> dict[str, Any]:
+    body = json.loads(entry.body)
+    charge = Loss.from_json(body["charge"])
+    is_plan = budget.plan_units is not None
+    alone = None if is_plan else policies.alone(policies.policy_of(budget), charge)
+    return {
+        "budget_id": str(budget.id),
+        "budget_name": budget.name,
+        "budget_kind": budget.kind,
+        "seq": entry.seq,
+        "kind": entry.kind,
+        "at": entry.created_at.isoformat(),
+        "units": sum(part["units"] for part in body["parts"]),
+        "alone": None if alone is None else policies.amount_json(alone),
+    }
