@@ -5,37 +5,57 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.concurrency import run_in_threadpool
+from starlette.types import ASGIApp
 
+from app import loops
 from app.api import problems
 from app.api.container import Services
+from app.api.edge import Edge
+from app.api.examples import describe_examples
+from app.api.page import BuiltPage
 from app.api.routes import (
     approvals,
+    attestations,
+    break_glass,
     budgets,
     changes,
     client,
+    comments,
     connections,
     datasets,
+    delegations,
     health,
+    identities,
     jobs,
     ledger,
+    loopback,
+    mail_addresses,
+    metrics,
     models,
     notifications,
     oversight,
     people,
     populations,
+    publications,
     quotes,
+    reference,
+    reports,
     reservations,
+    risk,
+    sessions,
+    webhooks,
 )
 from app.db.migrate import is_at_head
 from app.db.session import assert_durable, make_engine, make_session_maker
+from app.domain.webhooks import parse_networks
 from app.services.checkpoints import Checkpoints
+from app.services.identity_provider import IdentityProvider, ProviderSettings
 from app.services.models import installed_models
-from app.services.relay import Relay
-from app.services.sweep import Sweeper
 from app.services.watch import Watch
 from app.services.witness import WitnessJournal
 from app.settings import Settings
@@ -54,14 +74,26 @@ ROUTERS = (
     datasets.router,
     populations.router,
     budgets.router,
+    risk.router,
     changes.router,
     approvals.router,
+    comments.router,
+    delegations.router,
+    publications.router,
     quotes.router,
     people.router,
+    sessions.router,
+    identities.router,
+    loopback.router,
     oversight.router,
     ledger.router,
+    break_glass.router,
+    reports.router,
+    attestations.router,
     models.router,
     notifications.router,
+    webhooks.router,
+    mail_addresses.router,
 )
 
 PROBLEM_SCHEMA: dict[str, Any] = {
@@ -93,6 +125,15 @@ PROBLEM_SCHEMA: dict[str, Any] = {
 }
 
 
+class Application(FastAPI):
+    """The routes, with the edge around everything: also around the answer to a fault."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """The application as a server calls it."""
+        settings: Settings = self.state.settings
+        return Edge(super().build_middleware_stack(), settings.requests_per_second_most)
+
+
 def from_environment() -> FastAPI:
     """The application as the environment's `EPSILON_*` variables want it; for an ASGI server."""
     settings = Settings.from_environment(os.environ)
@@ -104,7 +145,7 @@ def from_environment() -> FastAPI:
 
 def create_app(settings: Settings) -> FastAPI:
     """An application over the database of `settings`; nothing is opened before it starts."""
-    app = FastAPI(
+    app = Application(
         title=TITLE,
         summary=SUMMARY,
         version=VERSION,
@@ -119,9 +160,12 @@ def create_app(settings: Settings) -> FastAPI:
         versioned.include_router(router)
     app.include_router(versioned)
     app.include_router(health.router)
+    app.include_router(metrics.router)
     app.include_router(client.router)
+    app.include_router(reference.router)
+    app.router.routes.extend(BuiltPage().routes())
     problems.install(app)
-    _describe_problems(app)
+    _describe(app)
     return app
 
 
@@ -149,6 +193,8 @@ def _start(app: FastAPI, settings: Settings, stack: ExitStack) -> None:
     make_session = make_session_maker(engine)
     journal = WitnessJournal(settings.witness_dir)
     stack.callback(journal.close)
+    folder = settings.witness_dir / "checkpoints"
+    checkpoints = Checkpoints(make_session, folder, settings.key_file).signed()
     services = Services.over(
         make_session,
         settings.home,
@@ -157,19 +203,23 @@ def _start(app: FastAPI, settings: Settings, stack: ExitStack) -> None:
         batch_most=settings.admission_batch_most,
         installed=installed_models(),
         has_gpu=settings.gpu_workers > 0,
+        public_origin=settings.public_origin,
+        provider=_provider(settings),
+        checkpoints=checkpoints,
+        webhook_key_file=settings.webhook_key_file,
+        webhook_networks=parse_networks(settings.webhook_networks),
+        metrics_token_file=_scraped_with(settings),
     )
     app.state.services = services
     if not is_at_head(engine):
         log.critical("the schema is not this version's: nothing is admitted; run `migrate`")
         return
-    folder = settings.witness_dir / "checkpoints"
-    checkpoints = Checkpoints(make_session, folder, settings.key_file)
-    if checkpoints.signed() is None:
+    if checkpoints is None:
         log.warning("no checkpoints are signed: make a key with `create-key`")
     watch = Watch(
         make_session,
         settings.witness_dir,
-        checkpoints.signed(),
+        checkpoints,
         checkpoint_s=settings.checkpoint_s,
         keep_days=settings.witness_days,
     )
@@ -179,16 +229,24 @@ def _start(app: FastAPI, settings: Settings, stack: ExitStack) -> None:
     services.writer.start()
     stack.callback(services.writer.stop)
     if settings.embedded:
-        for loop in (
-            Relay(make_session, settings.broker_url),
-            Sweeper(make_session, settings.home),
-        ):
-            loop.start()
-            stack.callback(loop.stop)
+        for work in (loops.dispatching, loops.sending):
+            stack.enter_context(loops.running(work(settings, make_session)))
 
 
-def _describe_problems(app: FastAPI) -> None:
-    """Put the one problem form into the description, in place of the framework's own."""
+def _scraped_with(settings: Settings) -> Path | None:
+    return None if settings.metrics_token_file == Path() else settings.metrics_token_file
+
+
+def _provider(settings: Settings) -> IdentityProvider | None:
+    if not settings.oidc_issuer:
+        return None
+    return IdentityProvider(
+        ProviderSettings(settings.oidc_issuer, settings.oidc_client_id, settings.oidc_secret())
+    )
+
+
+def _describe(app: FastAPI) -> None:
+    """Put the one problem form into the description, and a body for each route that takes one."""
     plain: Callable[[], dict[str, Any]] = app.openapi
 
     def described() -> dict[str, Any]:
@@ -201,6 +259,7 @@ def _describe_problems(app: FastAPI) -> None:
             for operation in operations.values():
                 if "requestBody" in operation:
                     operation["responses"].update(problems.of_bodies())
+                    describe_examples(operation)
         return document
 
     app.openapi = described  # type: ignore[method-assign]

@@ -3,7 +3,8 @@
 import base64
 import binascii
 import json
-from typing import Annotated, Any
+import re
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import Query
@@ -12,11 +13,17 @@ from app.domain.errors import InvalidParameter
 
 PAGE_DEFAULT = 50
 PAGE_MOST = 200
+KEY_ID = re.compile("[0-9a-f]{12}")
 
 Limit = Annotated[int, Query(ge=1, le=PAGE_MOST, description="The most items of one page.")]
 Cursor = Annotated[
     str | None,
     Query(min_length=1, max_length=200, description="`next` of the page before; opaque."),
+]
+
+
+Order = Annotated[
+    Literal["oldest", "newest"] | None, Query(description="What comes first; else as it is said.")
 ]
 
 
@@ -47,6 +54,18 @@ def read_number(cursor: str | None, key: str) -> int | None:
     """
     value = _read(cursor, key)
     if value is not None and (type(value) is not int or not 0 <= value < 2**53):
+        raise _refusal()
+    return value
+
+
+def read_key_id(cursor: str | None, key: str) -> str | None:
+    """The id of an API key in a cursor of `page`.
+
+    Raises:
+        InvalidParameter: the cursor is not one of this list's.
+    """
+    value = _read(cursor, key)
+    if value is not None and not (isinstance(value, str) and KEY_ID.fullmatch(value)):
         raise _refusal()
     return value
 

@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from app.api.reading import in_order
-from app.domain import errors
+from app.domain import errors, sign_in
 from app.domain.errors import DomainError, refusal_document
 from app.services.plans import PlanNotComposed, PlanWithdrawn
 from app.services.writer import WriterBusy
@@ -90,9 +90,43 @@ PROBLEMS: dict[type[DomainError], Problem] = {
         422, "This SQL is not accepted", "{pointer}: line {line}, column {column}: {reason}"
     ),
     errors.NotAuthenticated: Problem(
-        401, "Not authenticated", "A usable API key is expected as a bearer token."
+        401,
+        "Not authenticated",
+        "A usable API key is expected as a bearer token, or a session that is open.",
     ),
+    sign_in.TwoCredentials: Problem(
+        400, "Two credentials", "A request carries a key or a session, never both."
+    ),
+    sign_in.CrossSiteRequest: Problem(403, "Not from this service's pages", "{reason}"),
+    sign_in.InsecureTransport: Problem(
+        403, "HTTPS is needed", "Signing in takes HTTPS, or an address of this very machine."
+    ),
+    sign_in.WayNotOffered: Problem(
+        409, "Another way to sign in", "Nobody signs in by {way} here; see /v1/auth/ways."
+    ),
+    sign_in.SignInRefused: Problem(
+        401, "Not signed in", "The name or the password is not right, or the account is not open."
+    ),
+    sign_in.TooManyAttempts: Problem(
+        429, "Too many attempts", "Try again in {retry_after_s} seconds."
+    ),
+    sign_in.InvitationNotUsable: Problem(
+        409, "The invitation is not usable", "Ask the administrator for another one."
+    ),
+    sign_in.SignInNotStarted: Problem(
+        400, "No such sign-in", "Begin anew at /v1/auth/oidc/start, in this browser."
+    ),
+    sign_in.IdentityProviderFailed: Problem(
+        424, "The identity provider failed", "The identity provider failed: {reason}."
+    ),
+    sign_in.IdentityNotLinked: Problem(
+        403, "Not known here", "An administrator has to link {identity} to somebody first."
+    ),
+    sign_in.CodeNotUsable: Problem(409, "The code is not usable", "Let the program sign in anew."),
     errors.NotAllowed: Problem(403, "Not allowed", "To {action} takes: {needs}."),
+    errors.KeyFileUnusable: Problem(
+        409, "The service cannot sign", "Its key file cannot be used; its log says why."
+    ),
     errors.NotAllowedAnyMore: Problem(
         403, "Not allowed any more", "The right to charge this budget has ended; nothing starts."
     ),
@@ -116,6 +150,9 @@ PROBLEMS: dict[type[DomainError], Problem] = {
     ),
     errors.OwnChange: Problem(
         403, "Nobody approves their own change", "Somebody else has to decide this change."
+    ),
+    errors.NotDelegated: Problem(
+        403, "Not delegated", "That person has not handed you the right to decide, or not for now."
     ),
     errors.ApprovalNotPending: Problem(409, "Already decided", "The approval is {state}."),
     errors.TooManyPending: Problem(
@@ -167,6 +204,23 @@ PROBLEMS: dict[type[DomainError], Problem] = {
         "Not in this form",
         lambda facts: f"This result comes as {' or '.join(facts['available'])}.",
     ),
+    errors.LedgerNotSigned: Problem(409, "The ledger is not signed", "{reason}"),
+    errors.NothingOnRecord: Problem(
+        409,
+        "Nothing to report on",
+        "No budget of this dataset was open at checkpoint {checkpoint_seq}.",
+    ),
+    errors.ReportNotReady: Problem(
+        409,
+        "No report yet",
+        lambda facts: (
+            f"The report is {facts['state']}"
+            + (f": {facts['failure_code']}." if facts["failure_code"] else ".")
+        ),
+    ),
+    errors.ExtraMissing: Problem(
+        406, "Not in this form here", "{library} is missing: install the extra {extra}."
+    ),
 }
 BY_CODE = {kind.code: problem for kind, problem in PROBLEMS.items()}
 
@@ -179,6 +233,9 @@ HTTP_CODES = {
     415: "unsupported-media-type",
 }
 INTERNAL = Problem(500, "Internal error", "Something went wrong here; nothing is known about it.")
+TOO_FAST = Problem(
+    429, "Too many requests", "Too many requests at once; nothing was looked at, ask again later."
+)
 BUSY = Problem(503, "Busy", "Nothing was decided; the same request may be sent again.")
 
 # these pydantic messages quote what was sent
@@ -198,7 +255,10 @@ def problems(*kinds: type[DomainError]) -> dict[int | str, dict[str, Any]]:
         errors.NotAllowed,
         errors.InvalidParameter,
     ]
-    titles: dict[int, list[str]] = {400: ["The request is malformed"]}
+    titles: dict[int, list[str]] = {
+        400: ["The request is malformed"],
+        TOO_FAST.status: [TOO_FAST.title],
+    }
     for kind in [*always, *kinds]:
         titles.setdefault(PROBLEMS[kind].status, []).append(f"{PROBLEMS[kind].title} ({kind.code})")
     return {
@@ -240,6 +300,14 @@ def instance_of(request: Request) -> str:
     """The name of this request: the same for a request and its repeats under one key."""
     request_id: UUID | None = getattr(request.state, "request_id", None)
     return f"/v1/requests/{request_id or uuid4()}"
+
+
+def too_fast(retry_after_s: int, exchange_id: str) -> dict[str, Any]:
+    """The problem details of a request that came too soon after others of its caller."""
+    instance = f"/v1/requests/{exchange_id}"
+    detail = str(TOO_FAST.detail)
+    document = _document("too-many-requests", TOO_FAST.status, TOO_FAST.title, detail, instance)
+    return {**document, "retry_after_s": retry_after_s}
 
 
 def install(app: FastAPI) -> None:
@@ -294,7 +362,8 @@ def _on_busy(request: Request, _error: Exception) -> JSONResponse:
 def _on_fault(request: Request, error: Exception) -> JSONResponse:
     instance = instance_of(request)
     # the type only: the text of an engine's or a database's error can quote rows
-    log.error("request.failed %s %s", instance, type(error).__name__)
+    exchange_id = getattr(request.state, "exchange_id", "-")
+    log.error("request.failed %s %s %s", exchange_id, instance, type(error).__name__)
     detail = str(INTERNAL.detail)
     return _answer(_document("internal", INTERNAL.status, INTERNAL.title, detail, instance))
 
@@ -314,6 +383,8 @@ def _answer(document: dict[str, Any], headers: Mapping[str, str] | None = None) 
     all_headers = dict(headers or {})
     if document["status"] == 401:
         all_headers["WWW-Authenticate"] = "Bearer"
+    if "retry_after_s" in document:
+        all_headers["Retry-After"] = str(document["retry_after_s"])
     return JSONResponse(document, document["status"], all_headers, MEDIA_TYPE)
 
 

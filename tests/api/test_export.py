@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from app import verifier
-from app.cli import app
+from app.cli import program
 from app.services import signing
 from app.services.checkpoints import Checkpoints
 from tests.api.world import World, open_root, register, reservation_body
@@ -52,16 +52,16 @@ def test_the_commands_write_a_bundle_and_check_it(
         signing.write_public(key_file, signing.load(key_file).public)
     engine.dispose()
     monkeypatch.setenv("EPSILON_DATABASE_URL", sqlite_url)
-    written = run(app, ["export", str(bundle)])
+    written = run(program, ["export", "--from-database", str(bundle)])
     assert written.exit_code == 0, written.output
-    assert run(app, ["export", str(bundle)]).exit_code == 1
+    assert run(program, ["export", "--from-database", str(bundle)]).exit_code == 1
     key = ["--public-key", str(signing.public_path(key_file))]
-    assert run(app, ["verify", str(bundle), *key]).exit_code == 0
+    assert run(program, ["verify", str(bundle), *key]).exit_code == 0
     raw = bundle.read_bytes()
     bundle.write_bytes(raw.replace(b'"kind":"reserved"', b'"kind":"reserveb"'))
-    found = run(app, ["verify", str(bundle), *key])
+    found = run(program, ["verify", str(bundle), *key])
     assert found.exit_code == 1
     assert "does not match its hash" in found.output
-    assert run(app, ["verify", str(tmp_path / "missing"), *key]).exit_code == 2
+    assert run(program, ["verify", str(tmp_path / "missing"), *key]).exit_code == 2
     bundle.write_bytes(raw)
-    assert run(app, ["verify", str(bundle), "--public-key", str(bundle)]).exit_code == 2
+    assert run(program, ["verify", str(bundle), "--public-key", str(bundle)]).exit_code == 2

@@ -99,7 +99,22 @@ def retired_dataset(world: World, dataset: str) -> int:
     return 409
 
 
-@pytest.mark.parametrize("end", [ended_key, withdrawn_grant, removed_member, retired_dataset])
+def left_person(world: World, _dataset: str) -> int:
+    path = f"/people/{world.ids['ml_engineer']}/deactivate"
+    assert world.ask("POST", path, None, by="admin").is_success
+    return 401
+
+
+def changed_role(world: World, _dataset: str) -> int:
+    path = f"/people/{world.ids['ml_engineer']}/roles"
+    assert world.ask("PUT", path, {"roles": ["auditor"]}, by="admin").is_success
+    return 403
+
+
+ENDS = [ended_key, withdrawn_grant, removed_member, retired_dataset, left_person, changed_role]
+
+
+@pytest.mark.parametrize("end", ENDS)
 def test_a_right_that_has_ended_opens_nothing_more_in_any_process(
     world: World, at_once: list[bool], end: Callable[[World, str], int]
 ) -> None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from tests.api.world import World, open_root, register
+from tests.training_document import training_document
 
 COLUMNS = [
     {"name": "age", "type": "int64", "bounds": {"low": "0", "high": "120"}, "grid": "1"},
@@ -25,20 +26,10 @@ def training_house(world: World, **changes: Any) -> dict[str, Any]:
 
 def training_spec(**changes: Any) -> dict[str, Any]:
     """A spec for it."""
-    return {
-        "v": 1,
-        "algorithm": "dp_sgd",
-        "model": {"name": "logistic"},
-        "features": ["age", "wage"],
-        "label": "stays",
-        "loss": "cross_entropy",
-        "sampling": {"kind": "poisson", "rate": "0.1"},
-        "steps": 10,
-        "clip": {"mode": "flat", "norm_l2": "1"},
-        "noise": {"noise_multiplier": "2"},
-        "optimizer": {"name": "sgd", "learning_rate": 0.5},
-        **changes,
-    }
+    sampling = {"kind": "poisson", "rate": "0.1"}
+    return training_document(
+        ["age", "wage"], "stays", **{"sampling": sampling, "steps": 10, **changes}
+    )
 
 
 def training_job(inputs: dict[str, Any], **changes: Any) -> dict[str, Any]:

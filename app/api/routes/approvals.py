@@ -12,9 +12,11 @@ from app.api.deps import VersionDep, set_etag
 from app.api.problems import problems
 from app.api.reading import StrictRoute
 from app.api.schemas.budgets import ApprovalPage, ApprovalRead, DecisionCreate, DecisionRead
+from app.api.schemas.effects import EffectRead
 from app.domain.errors import (
     ApprovalNotPending,
     ChangeMismatch,
+    NotDelegated,
     NotFound,
     OwnChange,
     ScopeClosed,
@@ -22,6 +24,7 @@ from app.domain.errors import (
     VersionMismatch,
     VersionMissing,
 )
+from app.services.effects import effect
 
 router = APIRouter(prefix="/approvals", tags=["approvals"], route_class=StrictRoute)
 
@@ -33,12 +36,15 @@ def list_approvals(
     caller: CallerDep,
     services: ServicesDep,
     state: Annotated[State | None, Query()] = None,
+    action: Annotated[str | None, Query(min_length=1, max_length=40)] = None,
+    order: pagination.Order = None,
     cursor: pagination.Cursor = None,
     limit: pagination.Limit = pagination.PAGE_DEFAULT,
 ) -> dict[str, Any]:
     """Approvals, oldest first, in every state or in one; an engineer sees his own."""
-    after = pagination.read_id(cursor, "id")
-    return pagination.page(services.approvals.list(caller, state, after, limit), limit, "id")
+    after, newest = pagination.read_id(cursor, "id"), order == "newest"
+    found = services.approvals.list(caller, state, after, limit, action=action, newest_first=newest)
+    return pagination.page(found, limit, "id")
 
 
 @router.get("/{approval_id}", response_model=ApprovalRead, responses=problems(NotFound))
@@ -51,12 +57,19 @@ def read_approval(
     return document
 
 
+@router.get("/{approval_id}/effect", response_model=EffectRead, responses=problems(NotFound))
+def read_effect(approval_id: UUID, caller: CallerDep, services: ServicesDep) -> dict[str, Any]:
+    """The scopes that a change touches, as they stand and as it would leave them."""
+    return effect(services.make_session, caller, approval_id)
+
+
 @router.post(
     "/{approval_id}/decision",
     response_model=DecisionRead,
     responses=problems(
         NotFound,
         OwnChange,
+        NotDelegated,
         ApprovalNotPending,
         ChangeMismatch,
         ScopeClosed,
@@ -79,5 +92,6 @@ def decide_approval(
         decision=body.decision,
         change_sha256=body.change_sha256,
         reason=body.reason,
+        on_behalf_of=body.on_behalf_of,
         if_version=version,
     )

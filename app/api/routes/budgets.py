@@ -20,6 +20,7 @@ from app.api.schemas.budgets import (
     EntryPage,
     StatementRead,
     TimelineRead,
+    TraceRead,
 )
 from app.domain.errors import (
     IdempotencyKeyMissing,
@@ -29,9 +30,14 @@ from app.domain.errors import (
     ScopeClosed,
     TooManyPending,
 )
+from app.domain.ledger import EntryKind
 from app.services.block_strips import block_strip
 from app.services.statements import statement
 from app.services.timeline import timeline
+from app.services.trace import trace
+
+BudgetState = Literal["proposed", "open", "frozen", "closed"]
+BudgetKind = Literal["lifetime", "allocation", "window", "period"]
 
 router = APIRouter(prefix="/budgets", tags=["budgets"], route_class=StrictRoute)
 
@@ -77,12 +83,18 @@ def list_budgets(
     caller: CallerDep,
     services: ServicesDep,
     dataset_id: Annotated[UUID | None, Query()] = None,
+    state: Annotated[BudgetState | None, Query()] = None,
+    kind: Annotated[BudgetKind | None, Query()] = None,
+    order: pagination.Order = None,
     cursor: pagination.Cursor = None,
     limit: pagination.Limit = pagination.PAGE_DEFAULT,
 ) -> dict[str, Any]:
     """The budgets that the caller may read, with their amounts; oldest first."""
-    after = pagination.read_id(cursor, "id")
-    return pagination.page(services.budgets.list(caller, dataset_id, after, limit), limit, "id")
+    after, newest = pagination.read_id(cursor, "id"), order == "newest"
+    found = services.budgets.list(
+        caller, dataset_id, after, limit, state=state, kind=kind, newest_first=newest
+    )
+    return pagination.page(found, limit, "id")
 
 
 @router.get("/{budget_id}", response_model=BudgetRead, responses=problems(NotFound))
@@ -100,12 +112,17 @@ def list_entries(
     budget_id: UUID,
     caller: CallerDep,
     services: ServicesDep,
+    kind: Annotated[EntryKind | None, Query()] = None,
+    order: pagination.Order = None,
     cursor: pagination.Cursor = None,
     limit: pagination.Limit = pagination.PAGE_DEFAULT,
 ) -> dict[str, Any]:
-    """The chain of a budget from its first entry on (L4)."""
-    after = pagination.read_number(cursor, "seq") or 0
-    return pagination.page(services.budgets.entries(caller, budget_id, after, limit), limit, "seq")
+    """The chain of a budget from its first entry on, or from its last one back (L4)."""
+    after, newest = pagination.read_number(cursor, "seq"), order == "newest"
+    found = services.budgets.entries(
+        caller, budget_id, after, limit, kind=kind, newest_first=newest
+    )
+    return pagination.page(found, limit, "seq")
 
 
 @router.get("/{budget_id}/blocks", response_model=BlockPage, responses=problems(NotFound))
@@ -129,6 +146,20 @@ def read_timeline(budget_id: UUID, caller: CallerDep, services: ServicesDep) -> 
     return timeline(services.make_session, caller, budget_id)
 
 
+@router.get("/{budget_id}/trace", response_model=TraceRead, responses=problems(NotFound))
+def read_trace(
+    budget_id: UUID,
+    caller: CallerDep,
+    services: ServicesDep,
+    cursor: pagination.Cursor = None,
+    limit: pagination.Limit = pagination.PAGE_DEFAULT,
+) -> dict[str, Any]:
+    """Which work, people and months spent it, in order, and the lawful ways on."""
+    after = pagination.read_number(cursor, "seq") or 0
+    found = trace(services.make_session, caller, budget_id, after, limit)
+    return {**found, **pagination.page(found["items"], limit, "seq")}
+
+
 @router.get(
     "/{budget_id}/statement",
     response_model=StatementRead,
@@ -138,7 +169,11 @@ def read_statement(
     budget_id: UUID,
     caller: CallerDep,
     services: ServicesDep,
-    audience: Annotated[Literal["officer"], Query()] = "officer",
+    audience: Annotated[Literal["subject", "officer", "auditor"], Query()] = "officer",
 ) -> dict[str, Any]:
-    """What is proven about a budget, for which unit and scope, under which assumptions (L9)."""
+    """What is proven about a budget, in the words of an audience and with its assumptions (L9).
+
+    `subject` may be handed on and is for whoever may read the budget; `officer` and `auditor` show
+    what the lifetime has consumed, and need the right to read that.
+    """
     return statement(services.make_session, caller, budget_id, audience)

@@ -4,13 +4,14 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
+from app.api import pagination
 from app.api.auth import CallerDep
 from app.api.container import ServicesDep
 from app.api.deps import KeyedDep
 from app.api.problems import problems
 from app.api.reading import StrictRoute
-from app.api.schemas.datasets import ConnectionCreate, ConnectionList, ConnectionRead
-from app.domain.errors import AlreadyExists, IdempotencyKeyMissing, IdempotencyKeyReused
+from app.api.schemas.datasets import ConnectionCreate, ConnectionPage, ConnectionRead
+from app.domain.errors import AlreadyExists, IdempotencyKeyMissing, IdempotencyKeyReused, NotFound
 
 router = APIRouter(prefix="/connections", tags=["connections"], route_class=StrictRoute)
 
@@ -41,7 +42,14 @@ def create_connection(
     return document
 
 
-@router.get("", response_model=ConnectionList, responses=problems())
-def list_connections(caller: CallerDep, services: ServicesDep) -> dict[str, Any]:
-    """All connections; where their rows lie for admins only."""
-    return {"items": services.connections.list(caller)}
+@router.get("", response_model=ConnectionPage, responses=problems(NotFound))
+def list_connections(
+    caller: CallerDep,
+    services: ServicesDep,
+    cursor: pagination.Cursor = None,
+    limit: pagination.Limit = pagination.PAGE_DEFAULT,
+) -> dict[str, Any]:
+    """Connections by name; where their rows lie for admins only."""
+    after = pagination.read_id(cursor, "id")
+    items = services.connections.list(caller, after, limit)
+    return pagination.page(items, limit, "id")

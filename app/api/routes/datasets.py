@@ -1,9 +1,9 @@
 """Datasets: registered, versioned, granted and retired by a compliance officer."""
 
-from typing import Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 
 from app.api import pagination
 from app.api.auth import CallerDep
@@ -15,13 +15,15 @@ from app.api.schemas.datasets import (
     DatasetCreate,
     DatasetCreated,
     DatasetPage,
+    DatasetPatch,
     DatasetRead,
     GrantCreate,
     GrantRead,
     VersionCreate,
-    VersionList,
+    VersionPage,
     VersionRead,
 )
+from app.domain.datasets import Access
 from app.domain.errors import (
     AlreadyExists,
     AlreadyResolved,
@@ -80,12 +82,18 @@ def register_dataset(
 def list_datasets(
     caller: CallerDep,
     services: ServicesDep,
+    state: Annotated[Literal["proposed", "active", "retired"] | None, Query()] = None,
+    access: Annotated[Access | None, Query()] = None,
+    order: pagination.Order = None,
     cursor: pagination.Cursor = None,
     limit: pagination.Limit = pagination.PAGE_DEFAULT,
 ) -> dict[str, Any]:
     """The datasets that the caller may know, oldest first."""
-    after = pagination.read_id(cursor, "id")
-    return pagination.page(services.datasets.list(caller, after, limit), limit, "id")
+    after, newest = pagination.read_id(cursor, "id"), order == "newest"
+    found = services.datasets.list(
+        caller, after, limit, state=state, access=access, newest_first=newest
+    )
+    return pagination.page(found, limit, "id")
 
 
 @router.get(
@@ -103,17 +111,43 @@ def read_dataset(
     return document
 
 
+@router.patch(
+    "/{dataset_id}",
+    response_model=DatasetRead,
+    response_model_exclude_unset=True,
+    responses=problems(NotFound, AlreadyResolved, VersionMismatch, VersionMissing),
+)
+def describe_dataset(
+    dataset_id: UUID,
+    body: DatasetPatch,
+    caller: CallerDep,
+    version: VersionDep,
+    services: ServicesDep,
+    response: Response,
+) -> dict[str, Any]:
+    """Change what is said of a dataset and binds nothing: purpose, raw viewers, retention."""
+    document = services.datasets.describe(caller, dataset_id, body.changes(), if_version=version)
+    set_etag(response, document["revision"])
+    return document
+
+
 @router.get(
     "/{dataset_id}/versions",
-    response_model=VersionList,
+    response_model=VersionPage,
     response_model_exclude_unset=True,
     responses=problems(NotFound),
 )
 def list_dataset_versions(
-    dataset_id: UUID, caller: CallerDep, services: ServicesDep
+    dataset_id: UUID,
+    caller: CallerDep,
+    services: ServicesDep,
+    cursor: pagination.Cursor = None,
+    limit: pagination.Limit = pagination.PAGE_DEFAULT,
 ) -> dict[str, Any]:
     """The versions of a dataset, oldest first."""
-    return {"items": services.datasets.versions(caller, dataset_id)}
+    after = pagination.read_number(cursor, "version")
+    items = services.datasets.versions(caller, dataset_id, after, limit)
+    return pagination.page(items, limit, "version")
 
 
 @router.post(

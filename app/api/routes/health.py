@@ -1,15 +1,12 @@
 """Whether the process is up, and whether it can take work."""
 
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter, Response
-from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from app.api.container import ServicesDep
 from app.api.wire import WireAnswer
-from app.db.migrate import is_at_head
-from app.db.session import snapshot
+from app.services import readiness
 
 router = APIRouter(tags=["health"])
 
@@ -21,9 +18,14 @@ class HealthRead(WireAnswer):
 
 
 class ReadinessRead(WireAnswer):
-    """Each part that work needs, and whether it is there."""
+    """Each part that work needs, and whether it is there.
+
+    `unready` is 503: nothing is admitted. `degraded` is 200: work is admitted and charged, and
+    waits, since messages are not brought to workers or no worker lives.
+    """
 
     ready: bool
+    status: Literal["ready", "degraded", "unready"]
     checks: dict[str, bool]
 
 
@@ -39,17 +41,9 @@ def check_health() -> dict[str, Any]:
     responses={503: {"model": ReadinessRead, "description": "Something is missing"}},
 )
 def check_readiness(services: ServicesDep, response: Response) -> dict[str, Any]:
-    """Whether the database answers at the newest schema and admissions are being taken."""
-    checks = {"database": False, "schema": False, "admissions": services.writer.is_alive}
-    try:
-        with snapshot(services.make_session) as session:
-            engine = session.get_bind()
-            assert isinstance(engine, Engine)  # noqa: S101 - sessions are made over an engine
-            checks["database"] = True
-        checks["schema"] = is_at_head(engine)
-    except SQLAlchemyError:
+    """Whether admissions are taken, at the newest schema, and whether anybody will run the work."""
+    found = readiness.look(services.make_session, takes_admissions=services.writer.is_alive)
+    is_ready = found.status != "unready"
+    if not is_ready:
         response.status_code = 503
-    ready = all(checks.values())
-    if not ready:
-        response.status_code = 503
-    return {"ready": ready, "checks": checks}
+    return {"ready": is_ready, "status": found.status, "checks": found.checks}

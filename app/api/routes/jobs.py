@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Path, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
@@ -18,22 +18,33 @@ from app.api.problems import problems
 from app.api.reading import StrictRoute, in_order
 from app.api.result_forms import FORMS, ResultForm, chosen_form, forms_of
 from app.api.routes.quotes import PRICING
-from app.api.schemas.jobs import JobAdmitted, JobPage, JobRead, JobSubmit, ResultRead
+from app.api.schemas.jobs import (
+    JobAdmitted,
+    JobCharges,
+    JobPage,
+    JobRead,
+    JobSubmit,
+    ResultRead,
+)
 from app.domain.errors import (
     AlreadyResolved,
     BudgetExceeded,
     FormatNotAvailable,
     IdempotencyKeyMissing,
     IdempotencyKeyReused,
+    NotAllowed,
+    NotAuthenticated,
     NotFound,
     ResultNotReady,
     ScopeClosed,
 )
+from app.domain.jobs import JobKind
 from app.reporting.result_table import RESULT_PARQUET, csv_text, result_table
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=StrictRoute)
 
 POLL_S = 0.5
+JobState = Literal["queued", "running", "settled", "cancelled", "failed"]
 ENDED = frozenset({"settled", "cancelled", "failed"})
 
 
@@ -75,18 +86,39 @@ async def submit_job(
 def list_jobs(
     caller: CallerDep,
     services: ServicesDep,
+    state: Annotated[JobState | None, Query()] = None,
+    kind: Annotated[JobKind | None, Query()] = None,
+    dataset_id: Annotated[UUID | None, Query(description="Jobs that read this dataset.")] = None,
+    mine: Annotated[bool | None, Query(description="Only those that the caller asked for.")] = None,
+    order: pagination.Order = None,
     cursor: pagination.Cursor = None,
     limit: pagination.Limit = pagination.PAGE_DEFAULT,
 ) -> dict[str, Any]:
     """The caller's jobs, or everybody's for officers and auditors; newest first."""
-    after = pagination.read_id(cursor, "id")
-    return pagination.page(services.jobs.list(caller, after, limit), limit, "id")
+    after, newest = pagination.read_id(cursor, "id"), order != "oldest"
+    found = services.jobs.list(
+        caller,
+        after,
+        limit,
+        state=state,
+        kind=kind,
+        dataset_id=dataset_id,
+        is_mine=mine is True,
+        newest_first=newest,
+    )
+    return pagination.page(found, limit, "id")
 
 
 @router.get("/{job_id}", response_model=JobRead, responses=problems(NotFound))
 def read_job(job_id: UUID, caller: CallerDep, services: ServicesDep) -> dict[str, Any]:
     """One job: its state and how many of its units have started."""
     return services.jobs.get(caller, job_id)
+
+
+@router.get("/{job_id}/charges", response_model=JobCharges, responses=problems(NotFound))
+def list_job_charges(job_id: UUID, caller: CallerDep, services: ServicesDep) -> dict[str, Any]:
+    """What was held, charged or given back for a job, entry by entry, in each readable scope."""
+    return {"items": services.jobs.charges(caller, job_id)}
 
 
 JobDep = Annotated[dict[str, Any], Depends(read_job)]
@@ -98,10 +130,14 @@ async def follow_job(
     job_id: UUID,
     found: JobDep,
     caller: CallerDep,
+    caller_again: CallerAgainDep,
     services: ServicesDep,
     last_event_id: LastEventId = 0,
 ) -> AsyncIterator[ServerSentEvent]:
-    """Progress as it is published, then `ended`; goes on after Last-Event-ID (R13)."""
+    """Progress as it is published, then `ended`; goes on after Last-Event-ID (R13).
+
+    It stops without a word where the caller may no longer read the job.
+    """
     state, after = None, last_event_id
     job = found
     while True:
@@ -119,7 +155,11 @@ async def follow_job(
                 yield ServerSentEvent(event="ended", data=_standing(job))
                 return
             await asyncio.sleep(POLL_S)
-        job = await run_in_threadpool(services.jobs.get, caller, job_id)
+        try:
+            # what has ended meanwhile, a key or a membership, ends the stream too
+            job = await run_in_threadpool(lambda: services.jobs.get(caller_again(), job_id))
+        except (NotAuthenticated, NotAllowed, NotFound):
+            return
 
 
 @router.post(

@@ -1,8 +1,9 @@
 """For those who look over others' shoulders: the trail and the verified chains."""
 
-from typing import Any
+from typing import Annotated, Any
+from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 
 from app.api import pagination
 from app.api.auth import CallerDep
@@ -10,8 +11,9 @@ from app.api.container import ServicesDep
 from app.api.problems import problems
 from app.api.reading import StrictRoute
 from app.api.schemas.budgets import VerificationRead
-from app.api.schemas.changes import DiscrepancyList
+from app.api.schemas.changes import DiscrepancyPage
 from app.api.schemas.people import AuditEventPage
+from app.domain.errors import NotFound
 
 router = APIRouter(tags=["oversight"], route_class=StrictRoute)
 
@@ -20,12 +22,18 @@ router = APIRouter(tags=["oversight"], route_class=StrictRoute)
 def list_audit_events(
     caller: CallerDep,
     services: ServicesDep,
+    action: Annotated[str | None, Query(min_length=1, max_length=60)] = None,
+    actor_id: Annotated[UUID | None, Query()] = None,
+    subject: Annotated[str | None, Query(min_length=1, max_length=200)] = None,
     cursor: pagination.Cursor = None,
     limit: pagination.Limit = pagination.PAGE_DEFAULT,
 ) -> dict[str, Any]:
     """Who did what, newest first."""
     before = pagination.read_number(cursor, "id")
-    return pagination.page(services.audit_events.list(caller, before, limit), limit, "id")
+    found = services.audit_events.list(
+        caller, before, limit, action=action, actor_id=actor_id, subject=subject
+    )
+    return pagination.page(found, limit, "id")
 
 
 @router.get("/ledger/verification", response_model=VerificationRead, responses=problems())
@@ -34,7 +42,14 @@ def verify_ledger(caller: CallerDep, services: ServicesDep) -> dict[str, Any]:
     return services.budgets.verification(caller)
 
 
-@router.get("/ledger/discrepancies", response_model=DiscrepancyList, responses=problems())
-def list_discrepancies(caller: CallerDep, services: ServicesDep) -> dict[str, Any]:
+@router.get("/ledger/discrepancies", response_model=DiscrepancyPage, responses=problems(NotFound))
+def list_discrepancies(
+    caller: CallerDep,
+    services: ServicesDep,
+    cursor: pagination.Cursor = None,
+    limit: pagination.Limit = pagination.PAGE_DEFAULT,
+) -> dict[str, Any]:
     """What the database was found to have forgotten, and who has put it right (R22)."""
-    return {"items": services.discrepancies.list(caller)}
+    after = pagination.read_id(cursor, "id")
+    items = services.discrepancies.list(caller, after, limit)
+    return pagination.page(items, limit, "id")

@@ -3,9 +3,11 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Path, Request, Response
 
+from app.api import pagination
 from app.api.auth import CallerDep
+from app.api.browser import session_secret
 from app.api.container import ServicesDep
 from app.api.deps import KeyedDep
 from app.api.problems import problems
@@ -13,16 +15,19 @@ from app.api.reading import StrictRoute
 from app.api.schemas.people import (
     ApiKeyCreate,
     ApiKeyCreated,
-    ApiKeyList,
+    ApiKeyPage,
     ApiKeyRead,
     MemberAdd,
     MeRead,
     PersonCreate,
-    PersonList,
+    PersonDeactivated,
+    PersonPage,
     PersonRead,
     ProjectCreate,
-    ProjectList,
+    ProjectPage,
     ProjectRead,
+    RolesChange,
+    WorkRead,
 )
 from app.domain.errors import (
     AlreadyExists,
@@ -30,7 +35,9 @@ from app.domain.errors import (
     IdempotencyKeyReused,
     NotFound,
 )
-from app.services.principals import KeyRequest, PersonRequest
+from app.services.api_keys import KeyRequest
+from app.services.principals import PersonRequest
+from app.services.sessions import request_token
 
 router = APIRouter(tags=["people"], route_class=StrictRoute)
 
@@ -38,9 +45,16 @@ CREATING = (AlreadyExists, IdempotencyKeyMissing, IdempotencyKeyReused)
 
 
 @router.get("/me", response_model=MeRead, responses=problems())
-def read_me(caller: CallerDep, services: ServicesDep) -> dict[str, Any]:
-    """Who the key speaks for."""
-    return services.principals.me(caller)
+def read_me(
+    request: Request, caller: CallerDep, services: ServicesDep, response: Response
+) -> dict[str, Any]:
+    """Who the key or the session speaks for."""
+    secret = session_secret(request) if caller.is_session else None
+    response.headers["Cache-Control"] = "no-store"
+    return {
+        **services.principals.me(caller),
+        "request_token": None if secret is None else request_token(secret),
+    }
 
 
 @router.post("/people", status_code=201, response_model=PersonRead, responses=problems(*CREATING))
@@ -57,10 +71,51 @@ def create_person(
     return services.principals.create(caller, request, keyed)
 
 
-@router.get("/people", response_model=PersonList, responses=problems())
-def list_people(caller: CallerDep, services: ServicesDep) -> dict[str, Any]:
-    """All principals, by name."""
-    return {"items": services.principals.list(caller)}
+@router.get("/people", response_model=PersonPage, responses=problems(NotFound))
+def list_people(
+    caller: CallerDep,
+    services: ServicesDep,
+    cursor: pagination.Cursor = None,
+    limit: pagination.Limit = pagination.PAGE_DEFAULT,
+) -> dict[str, Any]:
+    """Principals, by name."""
+    after = pagination.read_id(cursor, "id")
+    items = services.principals.list(caller, after, limit)
+    return pagination.page(items, limit, "id")
+
+
+@router.put("/people/{principal_id}/roles", response_model=PersonRead, responses=problems(NotFound))
+def change_roles(
+    principal_id: UUID, body: RolesChange, caller: CallerDep, services: ServicesDep
+) -> dict[str, Any]:
+    """Give somebody these roles and no other; the same roles again change nothing."""
+    return services.principals.change_roles(caller, principal_id, body.roles)
+
+
+@router.post(
+    "/people/{principal_id}/deactivate",
+    response_model=PersonDeactivated,
+    responses=problems(NotFound),
+)
+def deactivate_person(
+    principal_id: UUID, caller: CallerDep, services: ServicesDep
+) -> dict[str, Any]:
+    """End all that somebody may do; a repeat changes nothing and lists the work again."""
+    return services.leavers.deactivate(caller, principal_id)
+
+
+@router.post(
+    "/people/{principal_id}/activate", response_model=PersonRead, responses=problems(NotFound)
+)
+def activate_person(principal_id: UUID, caller: CallerDep, services: ServicesDep) -> dict[str, Any]:
+    """Let somebody act again, by new keys or a new invitation; a repeat changes nothing."""
+    return services.leavers.activate(caller, principal_id)
+
+
+@router.get("/people/{principal_id}/work", response_model=WorkRead, responses=problems(NotFound))
+def list_work(principal_id: UUID, caller: CallerDep, services: ServicesDep) -> dict[str, Any]:
+    """What somebody's jobs and reservations are at; of a leaver also what ended since."""
+    return services.leavers.work(caller, principal_id)
 
 
 @router.post(
@@ -78,10 +133,17 @@ def create_project(
     return services.projects.create(caller, body.name, keyed)
 
 
-@router.get("/projects", response_model=ProjectList, responses=problems())
-def list_projects(caller: CallerDep, services: ServicesDep) -> dict[str, Any]:
-    """The projects that the caller may know."""
-    return {"items": services.projects.list(caller)}
+@router.get("/projects", response_model=ProjectPage, responses=problems(NotFound))
+def list_projects(
+    caller: CallerDep,
+    services: ServicesDep,
+    cursor: pagination.Cursor = None,
+    limit: pagination.Limit = pagination.PAGE_DEFAULT,
+) -> dict[str, Any]:
+    """The projects that the caller may know, by name."""
+    after = pagination.read_id(cursor, "id")
+    items = services.projects.list(caller, after, limit)
+    return pagination.page(items, limit, "id")
 
 
 @router.post(
@@ -120,17 +182,25 @@ def create_api_key(
     response: Response,
 ) -> dict[str, Any]:
     """Make a key and show it, once: a repeat of the request answers without it."""
-    request = KeyRequest(body.principal_id, body.is_runner, body.expires_at)
+    rights = None if body.rights is None else tuple(body.rights)
+    request = KeyRequest(body.principal_id, body.is_runner, body.expires_at, rights)
     response.headers["Location"] = "/v1/api-keys"
     # a secret must not stay in a cache on its way
     response.headers["Cache-Control"] = "no-store"
     return services.api_keys.create(caller, request, keyed)
 
 
-@router.get("/api-keys", response_model=ApiKeyList, responses=problems())
-def list_api_keys(caller: CallerDep, services: ServicesDep) -> dict[str, Any]:
-    """All keys without their secrets, newest first."""
-    return {"items": services.api_keys.list(caller)}
+@router.get("/api-keys", response_model=ApiKeyPage, responses=problems(NotFound))
+def list_api_keys(
+    caller: CallerDep,
+    services: ServicesDep,
+    cursor: pagination.Cursor = None,
+    limit: pagination.Limit = pagination.PAGE_DEFAULT,
+) -> dict[str, Any]:
+    """Keys without their secrets, newest first."""
+    before = pagination.read_key_id(cursor, "id")
+    items = services.api_keys.list(caller, before, limit)
+    return pagination.page(items, limit, "id")
 
 
 @router.post("/api-keys/{key_id}/revoke", response_model=ApiKeyRead, responses=problems(NotFound))

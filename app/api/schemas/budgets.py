@@ -295,6 +295,74 @@ class TimelineRead(WireAnswer):
     forecast: ForecastRead
 
 
+class AdvanceRead(WireAnswer):
+    """The PLD figure of one piece of work by itself; it bounds no other work and admits nothing."""
+
+    epsilon: str | None
+    delta: str
+    state: Literal["known", "composing, ask again", "not composable", "needs a delta above 0"]
+
+
+class SpendRead(WireAnswer):
+    """One charge, in the order of the chain; names are null where the caller may not read them."""
+
+    seq: int
+    at: TimeText
+    kind: str
+    job: IdText | None
+    reservation: IdText | None
+    person: IdText | None
+    person_name: str | None
+    purpose: str | None
+    tool: str | None
+    units: int
+    slots: list[str]
+    blocks: list[list[int]] | None
+    consumed_after: AmountAnswer | None
+    alone: AmountAnswer | None
+    if_fixed_in_advance: AdvanceRead | None
+
+
+class SpentByRead(WireAnswer):
+    """Charges under one name, and what these alone would consume; it does not add up."""
+
+    name: str
+    charges: int
+    alone: AmountAnswer
+
+
+class SpentByPersonRead(SpentByRead):
+    """The same of a person, `others` where the caller may not read whose work it was."""
+
+    person_name: str | None
+
+
+class WayOutRead(WireAnswer):
+    """A lawful way on; `is_open` false where it leads nowhere. Figures are epsilons or times."""
+
+    way: Literal["wait", "merge_queries", "frozen_plan", "let_reservations_end", "ask_for_more"]
+    is_open: bool
+    text: str
+    figures: dict[str, Any]
+    route: str | None
+
+
+class TraceRead(WireAnswer):
+    """How a budget was spent; a window shows the period in force, a plan its slots alone."""
+
+    budget_id: IdText
+    limit: AmountAnswer
+    consumed: AmountAnswer | None
+    items: list[SpendRead]
+    next: str | None
+    by_person: list[SpentByPersonRead]
+    by_kind: list[SpentByRead]
+    by_month: list[SpentByRead]
+    note: str
+    forecast: ForecastRead
+    ways_out: list[WayOutRead]
+
+
 class StatementRead(WireAnswer):
     """What is proven about a budget, under which assumptions, and its limits."""
 
@@ -305,8 +373,10 @@ class ApprovalRead(WireAnswer):
     id: IdText
     action: str
     budget_id: IdText | None
+    budget_name: str | None
     budget_version: int | None
     dataset_id: IdText | None
+    dataset_name: str | None
     dataset_revision: int | None
     change: dict[str, Any]
     change_sha256: str
@@ -314,9 +384,13 @@ class ApprovalRead(WireAnswer):
     version: int
     reason: str
     requested_by: str
+    requested_by_name: str | None
     requested_at: TimeText
     expires_at: TimeText
     decided_by: IdText | None
+    decided_by_name: str | None
+    on_behalf_of: IdText | None
+    on_behalf_of_name: str | None
     decided_at: TimeText | None
     decision_reason: str | None
 
@@ -334,6 +408,8 @@ class DecisionCreate(WireRequest):
     decision: Literal["approve", "reject"]
     change_sha256: Sha256
     reason: Words
+    # by a delegation in force; one's own decision without it
+    on_behalf_of: Id | None = None
 
 
 class DecisionRead(WireAnswer):

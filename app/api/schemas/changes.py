@@ -162,10 +162,11 @@ class DiscrepancyRead(WireAnswer):
     approval_id: IdText | None
 
 
-class DiscrepancyList(WireAnswer):
+class DiscrepancyPage(WireAnswer):
     """Every discrepancy, oldest first."""
 
     items: list[DiscrepancyRead]
+    next: str | None
 
 
 class NotificationRead(WireAnswer):

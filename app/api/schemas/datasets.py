@@ -89,10 +89,11 @@ class ConnectionRead(WireAnswer):
     store: ObjectStoreRead | None = None
 
 
-class ConnectionList(WireAnswer):
+class ConnectionPage(WireAnswer):
     """All connections."""
 
     items: list[ConnectionRead]
+    next: str | None
 
 
 class SourceWrite(WireRequest):
@@ -266,6 +267,22 @@ class DatasetPage(WireAnswer):
     next: str | None
 
 
+class DatasetPatch(WireRequest):
+    """What is said of a dataset and binds nothing; null takes a field away, an absent one stays.
+
+    Unit, relation, schema and blocks never change.
+    """
+
+    purpose: Words | None = None
+    trust_model: Literal["central"] | None = None
+    raw_viewers: Annotated[list[Name], Field(max_length=100)] | None = None
+    retain_until: DateText | None = None
+
+    def changes(self) -> dict[str, Any]:
+        """The fields that were sent."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+
 class VersionCreate(WireRequest):
     """Where the newer rows lie, below the same connection.
 
@@ -297,10 +314,11 @@ class VersionRead(WireAnswer):
     sha256: str | None = None
 
 
-class VersionList(WireAnswer):
+class VersionPage(WireAnswer):
     """The versions of a dataset, oldest first."""
 
     items: list[VersionRead]
+    next: str | None
 
 
 class GrantCreate(WireRequest):

@@ -258,9 +258,14 @@ class JobAdmitted(WireAnswer):
 
 
 class JobRead(WireAnswer):
-    """A job as its owner sees it."""
+    """A job as its owner sees it.
+
+    audit_verdict: of a settled training with canaries: `consistent`, `refuted` or `not covered`.
+    """
 
     id: IdText
+    requested_by: IdText
+    requested_by_name: str
     kind: str
     state: str
     purpose: str
@@ -272,8 +277,31 @@ class JobRead(WireAnswer):
     started_units: int
     cancel_requested: bool
     failure_code: str | None
+    audit_verdict: str | None
     created_at: TimeText
     finished_at: TimeText | None
+
+
+class JobEntryRead(WireAnswer):
+    """One entry of a job in one scope's chain: what was held, charged or given back.
+
+    alone: what its charge would consume of the budget if it were the only one; null of a plan.
+    """
+
+    budget_id: IdText
+    budget_name: str
+    budget_kind: str
+    seq: int
+    kind: str
+    at: TimeText
+    units: int
+    alone: AmountAnswer | None
+
+
+class JobCharges(WireAnswer):
+    """The entries of a job, scope by scope, of the scopes that the caller may read."""
+
+    items: list[JobEntryRead]
 
 
 class JobPage(WireAnswer):
