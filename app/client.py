@@ -16,6 +16,8 @@ A job that runs here, under another tool, holds room in the ledger while it runs
             train_one_step()
         held.output_sha256 = digest_of_the_model
 
+`reserved` does the same in one line, by names and with the key of the environment.
+
 Privacy parameters are decimal strings. A submit chooses its own Idempotency-Key and repeats with
 it when the answer is lost, so that a request is admitted at most once whatever the network does.
 The adapters at the end (`from_opacus`, `from_dp_event`, `from_jax_privacy`, `from_opendp`) turn
@@ -23,14 +25,18 @@ what a tool knows of its mechanism into the parts of a quote or a reservation.
 """
 
 import csv
+import io
 import json
 import math
 import operator
+import os
 import re
+import sys
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -40,6 +46,7 @@ from typing import Any, Self
 import httpx
 
 ENDED = frozenset({"settled", "cancelled", "failed"})
+REPORT_ENDED = frozenset({"ready", "failed"})
 ATTEMPTS_MOST = 5
 PAUSE_FIRST_S = 0.2
 PAUSE_MOST_S = 5.0
@@ -84,6 +91,10 @@ class LeaseLost(Refused):
 
     What it owes is charged by the service: a registered runner's started units, else all (R15).
     """
+
+
+class NotNamed(LookupError):
+    """A name means no thing that this key may read, or several; the text says which there are."""
 
 
 class EpsilonLedger:
@@ -171,6 +182,37 @@ class EpsilonLedger:
             cursor = page.get("next")
             if cursor is None:
                 return
+
+    def dataset(self, name: str) -> Document:
+        """The dataset of a name or id.
+
+        Raises:
+            NotNamed: none or several; it says which there are.
+        """
+        return _named(self.pages("/v1/datasets"), name, "dataset")
+
+    def inputs(self, dataset: str, budget: str | None = None) -> list[Document]:
+        """What a job says of its rows and of who pays, by names: the newest version, all blocks.
+
+        budget: the name or id of a budget of the dataset; needed where several leaves are open,
+            since which one pays is for a person to say.
+
+        Raises:
+            NotNamed: none or several of that name, or no single leaf; it says which there are.
+        """
+        rows = self.dataset(dataset)
+        of_rows = [b for b in self.pages("/v1/budgets") if b["dataset_id"] == rows["id"]]
+        if budget is not None:
+            leaf = _named(of_rows, budget, "budget")
+        else:
+            parents = {b["parent_id"] for b in of_rows if b["state"] == "open"}
+            open_ = [b for b in of_rows if b["state"] == "open" and b["id"] not in parents]
+            if len(open_) != 1:
+                raise NotNamed(f"say which budget of {rows['name']} pays: {_listed(open_)}")
+            (leaf,) = open_
+        version = rows["version"]
+        ids = {"dataset_id": rows["id"], "version": version, "budget_id": leaf["id"]}
+        return [{**ids, "blocks": "all"}]
 
     def models(self) -> list[Document]:
         """The models that a training spec may name: `name`, `title`, `reads`, `options`.
@@ -322,6 +364,55 @@ class EpsilonLedger:
             _require_time(deadline, job_id)
             time.sleep(POLL_S)
 
+    def watch(self, job_id: str, *, timeout_s: float | None = None) -> Document:
+        """The job, once it has ended; meanwhile its progress is shown to whoever looks on.
+
+        By `rich` where it is installed, in a terminal or a notebook; else as lines on a terminal's
+        standard error. Where nobody looks, nothing is written.
+
+        Raises:
+            TimeoutError: it had not ended after `timeout_s`; it goes on without us.
+        """
+        with _shown(f"job {job_id[:8]}") as show:
+            return self.wait(job_id, show, timeout_s=timeout_s)
+
+    def arrow(self, job_id: str) -> Any:
+        """A query's result as a `pyarrow.Table`.
+
+        Raises:
+            ImportError: pyarrow is not installed.
+            Refused: as of `save_result`.
+        """
+        import pyarrow.parquet  # the frame is the caller's choice: nothing is needed for others
+
+        return pyarrow.parquet.read_table(self._parquet(job_id))
+
+    def pandas(self, job_id: str) -> Any:
+        """A query's result as a `pandas.DataFrame`, read by way of pyarrow.
+
+        Raises:
+            ImportError: pandas or pyarrow is not installed.
+            Refused: as of `save_result`.
+        """
+        import pandas
+
+        return pandas.read_parquet(self._parquet(job_id))
+
+    def polars(self, job_id: str) -> Any:
+        """A query's result as a `polars.DataFrame`.
+
+        Raises:
+            ImportError: polars is not installed.
+            Refused: as of `save_result`.
+        """
+        import polars
+
+        return polars.read_parquet(self._parquet(job_id))
+
+    def _parquet(self, job_id: str) -> io.BytesIO:
+        path = f"/v1/jobs/{job_id}/result"
+        return io.BytesIO(self._asked("GET", path, query={"format": "parquet"}).content)
+
     def result(self, job_id: str) -> Document:
         """What the job released.
 
@@ -353,16 +444,79 @@ class EpsilonLedger:
         """
         return self._saved(f"/v1/jobs/{job_id}/result", Path(file), {"format": form})
 
+    def report(
+        self,
+        dataset: str,
+        on_progress: OnProgress | None = None,
+        *,
+        checkpoint_seq: int | None = None,
+        timeout_s: float | None = None,
+    ) -> Document:
+        """The evaluation report of a dataset, by name or id, once it is signed or has failed.
+
+        on_progress: called with each new state of its `progress`.
+        checkpoint_seq: the signed checkpoint to stand on; where the ledger stands now if unset.
+
+        Raises:
+            NotNamed: no dataset of that name, or several.
+            TimeoutError: it was not ready after `timeout_s`; it is built on without us.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        body: Document = {"dataset_id": self.dataset(dataset)["id"]}
+        if checkpoint_seq is not None:
+            body["checkpoint_seq"] = checkpoint_seq
+        asked = self.post("/v1/reports", body)
+        told = None
+        while True:
+            found = self.get(f"/v1/reports/{asked['id']}")
+            if on_progress is not None and found["progress"] != told:
+                told = found["progress"]
+                on_progress(told)
+            if found["state"] in REPORT_ENDED:
+                return found
+            if deadline is not None and time.monotonic() > deadline:
+                raise TimeoutError(f"report {asked['id']} is {found['state']}")
+            time.sleep(POLL_S)
+
+    def save_report(self, report_id: str, file: str | Path, *, form: str = "json") -> Path:
+        """Write a ready report to a file; gives the file.
+
+        form: `json`, which is what was signed, or `html` or `pdf`, rendered from it.
+
+        Raises:
+            Refused: `report-not-ready`; `extra-missing` where the service cannot render the form.
+        """
+        return self._saved(f"/v1/reports/{report_id}", Path(file), {"format": form})
+
+    def bundle(self, *, with_tail: bool = False) -> Iterator[bytes]:
+        """The whole ledger in pieces, as they come; `verify` checks it without the service.
+
+        Its last line is `{"end": ...}`: without that it is not whole.
+
+        with_tail: also the entries that no checkpoint has signed yet.
+
+        Raises:
+            Refused: the key is neither an officer's nor an auditor's.
+            httpx.TransportError: the service went out of reach before the end.
+        """
+        return self._pieces("/v1/ledger/export", {"with_tail": "true"} if with_tail else None)
+
     def _saved(self, path: str, target: Path, query: Mapping[str, str] | None = None) -> Path:
         part = target.with_name(f"{target.name}.part")
+        try:
+            with part.open("wb") as file:
+                for piece in self._pieces(path, query):
+                    file.write(piece)
+            return part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def _pieces(self, path: str, query: Mapping[str, str] | None = None) -> Iterator[bytes]:
         with self._http.stream("GET", path, params=query) as answer:
             if answer.status_code >= 400:
                 answer.read()
                 raise _refused(answer)
-            with part.open("wb") as file:
-                for piece in answer.iter_bytes():
-                    file.write(piece)
-        return part.replace(target)
+            yield from answer.iter_bytes()
 
     def _asked(
         self,
@@ -620,6 +774,32 @@ POISSON_SAMPLERS = frozenset(
     {"UniformWithReplacementSampler", "DistributedUniformWithReplacementSampler"}
 )
 DIGITS_MOST = 17
+
+
+@contextmanager
+def reserved(dataset: str, *, budget: str | None = None, **asked: Any) -> Iterator[HeldReservation]:
+    """Room for a block of code that runs here, with the service and the key of the environment.
+
+    Reads EPSILON_URL and EPSILON_API_KEY, asks for room for `dataset` under `budget`, by name, and
+    settles at the end of the block as `HeldReservation` does. `asked`: as of
+    `EpsilonLedger.reservation`, such as `parts` and `tool`.
+
+        with reserved("digits", parts=parts, tool="opacus 1.6.0") as held:
+            for step in range(1000):
+                held.start(step + 1)
+                ...
+
+    Raises:
+        KeyError: a variable is not set.
+        NotNamed: no single dataset or budget is meant.
+        Refused, LeaseLost, httpx.TransportError: see `EpsilonLedger.reservation`.
+    """
+    url, api_key = os.environ["EPSILON_URL"], os.environ["EPSILON_API_KEY"]
+    with (
+        EpsilonLedger(url, api_key) as ledger,
+        ledger.reservation(inputs=ledger.inputs(dataset, budget), **asked) as held,
+    ):
+        yield held
 
 
 def read_result_csv(file: str | Path) -> list[dict[str, str | None]]:
@@ -941,6 +1121,59 @@ def _written(exact: Fraction, *, up: bool) -> str:
 
 def _text(value: Decimal) -> str:
     return str(value.normalize(Context(prec=DIGITS_MOST))).replace("E+", "e").replace("E", "e")
+
+
+@contextmanager
+def _shown(title: str) -> Iterator[OnProgress]:
+    """Shows lines of progress as they come: gives what to call with each."""
+    try:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    except ImportError:
+        yield _print_line if sys.stderr.isatty() else (lambda _line: None)
+        return
+    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}")
+    # the answer may be read by a program: what is underway goes where a person looks
+    console = Console(stderr=True)
+    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
+        task = progress.add_task(title, total=None, said="waiting for a worker")
+
+        def show(line: Document) -> None:
+            done, total = line.get("step"), line.get("steps")
+            progress.update(task, completed=done, total=total, said=_line_text(line))
+
+        yield show
+
+
+def _print_line(line: Document) -> None:
+    print(_line_text(line), file=sys.stderr, flush=True)  # noqa: T201 - a person looks on
+
+
+def _line_text(line: Mapping[str, Any]) -> str:
+    """A published line of progress in words."""
+    if "step" in line and "steps" in line:
+        said = f"step {line['step']} of {line['steps']}"
+    else:
+        said = str(line.get("stage") or "running")
+    if line.get("epsilon") is not None:
+        said += f", epsilon so far {line['epsilon']}"
+    if line.get("seconds_left") is not None:
+        said += f", about {line['seconds_left']} s left"
+    return said
+
+
+def _named(found: Iterable[Document], name: str, kind: str) -> Document:
+    every = list(found)
+    matching = [each for each in every if each["id"] == name]
+    matching = matching or [each for each in every if each["name"].lower() == name.lower()]
+    if len(matching) != 1:
+        said = "several" if matching else "no"
+        raise NotNamed(f"{said} {kind} called {name}; there are: {_listed(matching or every)}")
+    return matching[0]
+
+
+def _listed(found: Sequence[Document]) -> str:
+    return ", ".join(f"{each['name']} ({each['id']})" for each in found[:20]) or "none"
 
 
 def _document(answer: httpx.Response) -> Document:

@@ -16,6 +16,18 @@ def api_child(settings: Settings) -> Child:
     return Child("api", command, settings.to_environment())
 
 
+def dispatch_child(settings: Settings) -> Child:
+    """The relay and the sweeper, where no API process runs them."""
+    return Child(
+        "dispatch", [sys.executable, "-m", "app.cli", "dispatch"], settings.to_environment()
+    )
+
+
+def sender_child(settings: Settings) -> Child:
+    """What brings notices to webhooks and mailboxes, where no API process does."""
+    return Child("sender", [sys.executable, "-m", "app.cli", "send"], settings.to_environment())
+
+
 def worker_child(settings: Settings) -> Child:
     """A worker for what needs no accelerator: one process for jobs, one job at a time."""
     command = [sys.executable, "-m", "celery", "-A", "workers.celery_app", "worker"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from app.cli import app
+from app.cli import program
 from app.db.session import make_engine, make_session_maker
 from app.domain.touches import Touch
 from app.services import signing
@@ -28,22 +28,22 @@ def world(sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 def test_a_key_is_made_once_used_and_handed_over(world: World) -> None:
-    refused = run(app, ["checkpoint"])
+    refused = run(program, ["checkpoint"])
     assert (refused.exit_code, len(refused.output.splitlines())) == (1, 1)
-    assert run(app, ["create-key"]).exit_code == 0
+    assert run(program, ["create-key"]).exit_code == 0
     key = world.home / "signing.key"
     assert key.stat().st_mode & 0o777 == 0o600
-    assert run(app, ["create-key"]).exit_code == 1
-    assert "nothing has moved" in run(app, ["checkpoint"]).output
+    assert run(program, ["create-key"]).exit_code == 1
+    assert "nothing has moved" in run(program, ["checkpoint"]).output
     world.open_root()
-    assert run(app, ["checkpoint"]).output.startswith("checkpoint 1 ")
+    assert run(program, ["checkpoint"]).output.startswith("checkpoint 1 ")
     before = signing.load(key).public
-    rotated = run(app, ["rotate-key"])
+    rotated = run(program, ["rotate-key"])
     assert rotated.exit_code == 0, rotated.output
     assert "checkpoint 2" in rotated.output
     assert signing.load(key).public != before
     key.chmod(0o644)
-    refused = run(app, ["checkpoint"])
+    refused = run(program, ["checkpoint"])
     assert (refused.exit_code, len(refused.output.splitlines())) == (1, 1)
     assert "chmod 600" in refused.output
 
@@ -52,21 +52,21 @@ def test_a_restore_check_says_what_the_database_does_not_know_and_exits_1(world:
     root = world.open_root()
     held = world.reserve(root, PURE, 3)
     start(world, held, 1)
-    run(app, ["create-key"])
-    run(app, ["checkpoint"])
-    checked = run(app, ["restore-check"])
+    run(program, ["create-key"])
+    run(program, ["checkpoint"])
+    checked = run(program, ["restore-check"])
     assert checked.exit_code == 0, checked.output
     assert "1 touches" in checked.output
     forgotten = "0" * 8 + held["id"][8:]
     world.journal.record(
         [Touch(forgotten, 0, 1, 3, PURE, "d" * 64, 1, (str(root),), "2026-11-22T12:00:00Z")]
     )
-    checked = run(app, ["restore-check"])
+    checked = run(program, ["restore-check"])
     assert checked.exit_code == 1
     assert "1 roots to settle by two people" in checked.output
     assert world.budget(root).state == "frozen"
 
 
 def test_roles_are_of_postgresql(world: World) -> None:
-    refused = run(app, ["grant-role", "somebody"])
+    refused = run(program, ["grant-role", "somebody"])
     assert (refused.exit_code, len(refused.output.splitlines())) == (1, 1)
