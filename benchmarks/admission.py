@@ -28,7 +28,7 @@ from sqlalchemy import URL, Engine, event
 
 from app.embedded import answers
 from app.programs import api_child
-from app.services.principals import ApiKeys, KeyRequest
+from app.services.api_keys import ApiKeys, KeyRequest
 from app.services.writer import BATCH_MOST, AdmissionWriter
 from app.settings import Settings
 from benchmarks.stages.ledgers import (
@@ -245,6 +245,7 @@ def house(kind: str, batch_most: int, server: URL) -> Iterator[House]:
             home=folder / "home",
             port=free_port(),
             admission_batch_most=batch_most,
+            requests_per_second_most=0,  # all clients share one key here
             log_level="WARNING",
         )
         child = api_child(settings)

@@ -87,6 +87,9 @@ def test_the_wheel_holds_three_packages_and_the_migrations_and_no_tests(
     folders = {child.name for child in wheel.iterdir() if not child.name.endswith(".dist-info")}
     assert folders == {"app", "workers", "kernels", "migrations"}
     assert (wheel / "app" / "py.typed").exists()
+    reporting = wheel / "app" / "reporting"
+    for path in ("data/frameworks.json", "schema/report.schema.json", "templates/report.typ"):
+        assert reporting.joinpath(*path.split("/")).exists(), path
     assert (wheel / "migrations" / "script.py.mako").exists()
     assert any(file.name.endswith(".py") for file in (wheel / "migrations" / "versions").iterdir())
 

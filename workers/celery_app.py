@@ -5,11 +5,14 @@ refused by its fence. Results and progress live in the database, so there is no 
 """
 
 import os
+import socket
 
 from celery import Celery
-from celery.signals import worker_ready
+from celery.signals import worker_process_init, worker_ready
 
+from app.db.session import make_engine, make_session_maker
 from app.dispatch.broker import transport_options
+from app.services.beats import Beats
 from app.settings import Settings
 from workers import examining, stopping
 
@@ -52,6 +55,18 @@ def _examine_models(**_: object) -> None:
     examining.examine_beside()
 
 
+def _beat(**_: object) -> None:
+    # in the process that runs jobs: Celery's parent misses signals that come while another thread
+    # of it is at work, and then never stops
+    settings = Settings.from_environment(os.environ)
+    Beats(
+        make_session_maker(make_engine(settings.database_url)),
+        f"{socket.gethostname()}:{os.getpid()}"[:200],
+        sorted(app.amqp.queues.consume_from),
+    ).start()
+
+
 worker_ready.connect(_hear_stops)
 worker_ready.connect(_examine_models)
+worker_process_init.connect(_beat)
 app = make_celery(Settings.from_environment(os.environ))

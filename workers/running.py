@@ -29,7 +29,7 @@ from app.domain.partitions import TimeBlocks, ranges_from_json
 from app.domain.queries.joins import named_datasets
 from app.domain.training import evaluation_dataset_id
 from app.domain.training.offer import Offer
-from app.services import policies, resume, settlement
+from app.services import policies, resume, settlement, tallies
 from app.services.connections import store_of
 from app.services.jobs import artifact_folder, artifacts_of
 from app.services.models import installed_models
@@ -90,6 +90,8 @@ def run_job(
         held = settlement.claim(
             session, job_id, owner=context.owner, lease_s=lease_s, now=database_now(session)
         )
+        if held is None:
+            tallies.add(session, tallies.DUPLICATE_DELIVERIES)
     if held is None:
         log.info("job.not_claimed job_id=%s", job_id)
         return

@@ -54,7 +54,7 @@ from app.services.pricing import (
     look_up_job,
     look_up_parts,
 )
-from app.services.standing import KnownRequest, LookUps, require_standing
+from app.services.standing import KnownRequest, LookUps, require_credential, require_standing
 from app.services.writer import AdmissionWriter
 
 
@@ -71,6 +71,8 @@ class QuoteRequest:
 
 class NoRoom(Exception):
     """Some scope refused; carries what each held under the lock, for the explanation."""
+
+    code = "budget-exceeded"
 
     def __init__(self, scopes: Sequence[Scope]) -> None:
         super().__init__("some scope of the path has no room")
@@ -220,6 +222,8 @@ class Admissions:
         def decide(batch: Batch) -> dict[str, Any]:
             if is_known:
                 require_standing(caller, batch.changes, batch.now)
+            else:
+                require_credential(batch.session, caller, batch.changes, batch.now)
             if (stored := batch.replay(keyed)) is not None:
                 return stored
             locked = require_room(batch, priced)
@@ -250,7 +254,7 @@ class Admissions:
         except (NoRoom, ScopeClosed) as refused:
             # explained after the lock is gone: the search for what fits costs many decisions
             refusal = self._explained(caller, known.priced, refused)
-        stored = self._store_refusal(asked.keyed, refusal)
+        stored = self._store_refusal(asked.keyed, refusal, known.priced)
         if stored is not None:
             return stored
         raise refusal
@@ -263,7 +267,9 @@ class Admissions:
                 return explanation.as_seen(session, caller, refused)
             return explanation.budget_exceeded(session, caller, refused.scopes, priced)
 
-    def _store_refusal(self, keyed: Keyed, refusal: DomainError) -> dict[str, Any] | None:
+    def _store_refusal(
+        self, keyed: Keyed, refusal: DomainError, priced: PricedRequest
+    ) -> dict[str, Any] | None:
         """A refusal is answered for ever too: one idempotency row and one audit row (R12, R16).
 
         Returns:
@@ -285,7 +291,7 @@ class Admissions:
                     actor_id=keyed.principal_id,
                     action=f"refused.{refusal.code}",
                     subject=keyed.route,
-                    facts={"key": keyed.key},
+                    facts={"key": keyed.key, "dataset_ids": _dataset_ids(priced)},
                     at=batch.now,
                 ),
             )
@@ -301,6 +307,11 @@ def _released(session: Session, caller: Caller, asked: Unpriced) -> Job | None:
         return None
     leaf_ids = [each.budget_id for each in asked.inputs]
     return releases.find(session, caller, asked.release_sha256, leaf_ids)
+
+
+def _dataset_ids(priced: PricedRequest) -> list[str]:
+    """In whose scopes a request was refused: a report counts its dataset's refusals by these."""
+    return sorted({str(each.dataset_id) for each in priced.inputs})
 
 
 def require_room(batch: Batch, priced: PricedRequest) -> list[Budget]:

@@ -10,16 +10,17 @@ from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.db.models.dataset import Connection
+from app.db.pages import PAGE_MOST, page_of
 from app.db.session import SessionMaker, snapshot
 from app.domain.connections import ConnectionKind, parse_kind, parse_reference
 from app.domain.documents import read_text
-from app.domain.errors import AlreadyExists, InvalidParameter
+from app.domain.errors import AlreadyExists, InvalidParameter, NotFound
 from app.domain.object_stores import ObjectStore, parse_bucket, parse_store
 from app.services import audit
 from app.services.access import Caller, require_role
@@ -86,11 +87,23 @@ class Connections:
 
         return decide_once(self._make_session, keyed, decide, stored=(AlreadyExists,))
 
-    def list(self, caller: Caller) -> list[dict[str, Any]]:
-        """All connections by name; with their roots for an admin only."""
+    def list(
+        self, caller: Caller, after: UUID | None = None, limit: int = PAGE_MOST
+    ) -> list[dict[str, Any]]:
+        """Connections by name, with their roots for an admin only; the page after `after`.
+
+        Raises:
+            NotFound: no connection `after`.
+        """
         require_role(caller, "admin", "compliance_officer", action="list connections")
         with snapshot(self._make_session) as session:
-            rows = session.scalars(select(Connection).order_by(Connection.name))
+            last = None
+            if after is not None:
+                row = session.get(Connection, after)
+                if row is None:
+                    raise NotFound(kind="connection", id=str(after))
+                last = (row.name,)
+            rows = session.scalars(page_of(select(Connection), [Connection.name], last, limit))
             is_admin = "admin" in caller.roles
             return [connection_document(row, with_root=is_admin) for row in rows]
 

@@ -4,16 +4,18 @@ A registration reads no row. It finds the file, names its location and its schem
 refuses what is known under any other name, so that no new ledger can forget an old one (R18).
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, select, tuple_
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from app.db.models import Budget
 from app.db.models.dataset import DatasetRow, DatasetVersion
 from app.db.models.principal import DatasetGrant, Project
+from app.db.pages import PAGE_MOST, page_of
 from app.db.repositories import budgets as budget_rows
 from app.db.session import SessionMaker, database_now, snapshot, transaction
 from app.domain.datasets import dataset_from_json, parse_source
@@ -28,6 +30,7 @@ from app.services.access import (
 )
 from app.services.closing import NOTHING_STATED, VersionFacts
 from app.services.idempotency import Keyed, decide_once
+from app.services.listing import listed
 from app.services.proposals import PENDING_MOST
 from app.services.registrations import DatasetRequest, connection_named
 from app.services.sources import forbid_registrations, resolve_place
@@ -59,18 +62,23 @@ class Datasets:
             row = _readable(session, caller, dataset_id)
             return dataset_document(session, caller, row)
 
-    def versions(self, caller: Caller, dataset_id: UUID) -> list[dict[str, Any]]:
-        """The versions of a dataset, oldest first; paths for officers and auditors only.
+    def versions(
+        self, caller: Caller, dataset_id: UUID, after: int | None = None, limit: int = PAGE_MOST
+    ) -> list[dict[str, Any]]:
+        """Versions of a dataset, oldest first, the page after `after`; paths for overseers only.
 
         Raises:
             NotFound: there is none, or the caller may not know of it.
         """
         with snapshot(self._make_session) as session:
             row = _readable(session, caller, dataset_id)
-            query = select(DatasetVersion).where(DatasetVersion.dataset_id == row.id)
+            of_it = select(DatasetVersion).where(DatasetVersion.dataset_id == row.id)
+            last = None if after is None else (after,)
             return [
                 version_document(version, with_path=_sees_sources(caller))
-                for version in session.scalars(query.order_by(DatasetVersion.version))
+                for version in session.scalars(
+                    page_of(of_it, [DatasetVersion.version], last, limit)
+                )
             ]
 
     def add_version(
@@ -124,6 +132,43 @@ class Datasets:
         return decide_once(
             self._make_session, keyed, decide, stored=(SourceAlreadyRegistered, AlreadyResolved)
         )
+
+    def describe(
+        self, caller: Caller, dataset_id: UUID, changes: Mapping[str, Any], *, if_version: int
+    ) -> dict[str, Any]:
+        """Change what is said of a dataset and binds nothing: purpose, viewers, retention.
+
+        Unit, relation, schema and blocks never change (L8). What was said before stays in the
+        audit trail, since statements and reports repeat it.
+
+        Args:
+            caller: a compliance officer.
+            dataset_id: of a dataset that is not retired.
+            changes: field by field; None takes one away, what is absent stays.
+            if_version: the revision that the caller read.
+
+        Raises:
+            VersionMismatch: the dataset changed since the caller read it.
+            AlreadyResolved: the dataset is retired.
+        """
+        require_role(caller, "compliance_officer", action="describe datasets")
+        with transaction(self._make_session) as session:
+            row = _changeable(session, dataset_id, if_version)
+            if row.state == "retired":
+                raise AlreadyResolved(state=row.state)
+            said = {**row.description, **changes}
+            said = {key: value for key, value in said.items() if value is not None}
+            if said != row.description:
+                now = database_now(session)
+                facts = {
+                    key: {"from": row.description.get(key), "to": said.get(key)} for key in changes
+                }
+                row.description, row.version = said, row.version + 1
+                registrations.record(
+                    session, caller.principal_id, "dataset.described", row.id, facts, now
+                )
+                session.flush()
+            return dataset_document(session, caller, row)
 
     def retire(self, caller: Caller, dataset_id: UUID, *, if_version: int) -> dict[str, Any]:
         """End a dataset for new jobs and close its root. Its loss and its fingerprint stay (R20).
@@ -205,25 +250,35 @@ class Datasets:
                 session, caller.principal_id, "dataset.grant-withdrawn", row.id, facts, now
             )
 
-    def list(self, caller: Caller, after: UUID | None, limit: int) -> list[dict[str, Any]]:
-        """A page of the datasets that the caller may know, oldest first.
+    def list(
+        self,
+        caller: Caller,
+        after: UUID | None,
+        limit: int,
+        *,
+        state: str | None = None,
+        access: str | None = None,
+        newest_first: bool = False,
+    ) -> list[dict[str, Any]]:
+        """A page of the datasets that the caller may know, of a state or an access.
 
         Raises:
             NotFound: the dataset to go on after is none that this caller may know of.
         """
-        statement = (
-            select(DatasetRow)
-            .where(datasets_readable(caller))
-            .order_by(DatasetRow.created_at, DatasetRow.id)
-            .limit(limit)
-        )
         with snapshot(self._make_session) as session:
+            last = None
             if after is not None:
                 last = session.get(DatasetRow, after)
                 if last is None or not may_read_dataset(session, caller, after):
                     raise NotFound("dataset", str(after))
-                place = tuple_(DatasetRow.created_at, DatasetRow.id)
-                statement = statement.where(place > tuple_(last.created_at, last.id))
+            statement = listed(
+                select(DatasetRow).where(datasets_readable(caller)),
+                (DatasetRow.created_at, DatasetRow.id),
+                equal=((DatasetRow.state, state), (DatasetRow.access, access)),
+                newest_first=newest_first,
+                last=last,
+                limit=limit,
+            )
             return [dataset_document(session, caller, row) for row in session.scalars(statement)]
 
 

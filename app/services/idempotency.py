@@ -21,7 +21,7 @@ from app.domain.errors import (
     ReplayedRefusal,
     refusal_document,
 )
-from app.services import audit
+from app.services import audit, notifications
 
 Decide = Callable[[Session, datetime], dict[str, Any]]
 
@@ -180,6 +180,7 @@ def _first_or_remember(
                     facts=document,
                     at=now,
                 )
+                notifications.notice_refusals(session, keyed.principal_id, now=now)
             return first
     except IntegrityError:
         with transaction(make_session) as session:

@@ -1,18 +1,21 @@
 """Jobs as their owners see them: state, progress, result, artifacts, cancel."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import Text, cast, select
 from sqlalchemy.orm import Session
 
-from app.db.models import Job, Progress, Reservation, Result
+from app.db.models import Job, Principal, Progress, Reservation, Result
 from app.db.session import SessionMaker, database_now, snapshot, transaction
 from app.domain.errors import AlreadyResolved, NotFound, ResultNotReady
-from app.services import access, audit, settlement
+from app.services import access, audit, publications, settlement
 from app.services.access import Caller
+from app.services.job_charges import charges_of
+from app.services.listing import listed
 from app.services.parts import part_json
 
 PAGE_MOST = 200
@@ -28,7 +31,8 @@ class Jobs:
     def get(self, caller: Caller, job_id: UUID) -> dict[str, Any]:
         """One job."""
         with snapshot(self.make_session) as session:
-            return job_json(session, _readable(session, caller, job_id))
+            job = _readable(session, caller, job_id)
+            return job_json(session, job, _verdicts(session, [job]))
 
     def cancel(self, caller: Caller, job_id: UUID) -> dict[str, Any]:
         """Ask for a stop: a queued job ends now, a running one at its next chunk.
@@ -60,7 +64,7 @@ class Jobs:
                     settlement.end_without_result(
                         session, job, "cancelled", now=now, actor=str(caller.principal_id)
                     )
-            return job_json(session, job)
+            return job_json(session, job, _verdicts(session, [job]))
 
     def result(self, caller: Caller, job_id: UUID) -> dict[str, Any]:
         """What the job released.
@@ -69,11 +73,17 @@ class Jobs:
             ResultNotReady: nothing is posted for it (L2).
         """
         with snapshot(self.make_session) as session:
-            job = _readable(session, caller, job_id)
+            job = _released(session, caller, job_id)
             result = session.get(Result, job.id)
             if result is None:
                 raise ResultNotReady(job.state)
             return {**result.document, "artifacts": result.artifacts}
+
+    def charges(self, caller: Caller, job_id: UUID) -> list[dict[str, Any]]:
+        """Its entries in the ledger, of the scopes that the caller may read."""
+        with snapshot(self.make_session) as session:
+            job = _readable(session, caller, job_id)
+            return charges_of(session, caller, job.reservation_id)
 
     def progress_after(self, caller: Caller, job_id: UUID, after_id: int) -> list[dict[str, Any]]:
         """Progress rows with larger ids, in order."""
@@ -95,7 +105,7 @@ class Jobs:
             NotFound: the result names no such artifact.
         """
         with snapshot(self.make_session) as session:
-            job = _readable(session, caller, job_id)
+            job = _released(session, caller, job_id)
             result = session.get(Result, job.id)
             if result is None:
                 raise ResultNotReady(job.state)
@@ -103,19 +113,38 @@ class Jobs:
                 raise NotFound("artifact", name)
             return artifact_folder(self.home, job.id, result.fence) / name
 
-    def list(self, caller: Caller, after: UUID | None, limit: int) -> list[dict[str, Any]]:
-        """The caller's jobs, or everybody's for officers and auditors; newest first."""
-        statement = select(Job).order_by(Job.created_at.desc(), Job.id.desc())
-        if caller.roles.isdisjoint(access.SEES_EVERY_BUDGET):
+    def list(
+        self,
+        caller: Caller,
+        after: UUID | None,
+        limit: int,
+        *,
+        state: str | None = None,
+        kind: str | None = None,
+        dataset_id: UUID | None = None,
+        is_mine: bool = False,
+        newest_first: bool = True,
+    ) -> list[dict[str, Any]]:
+        """The caller's jobs, or everybody's for officers and auditors; by what each filter says."""
+        statement = select(Job)
+        if is_mine or caller.roles.isdisjoint(access.SEES_EVERY_BUDGET):
             statement = statement.where(Job.principal_id == caller.principal_id)
+        if dataset_id is not None:
+            # inputs are canonical JSON, so that an id stands there in one form
+            named = f'"dataset_id":"{dataset_id}"'
+            statement = statement.where(cast(Job.inputs, Text).contains(named))
         with snapshot(self.make_session) as session:
-            if after is not None:
-                last = _readable(session, caller, after)
-                statement = statement.where(
-                    tuple_(Job.created_at, Job.id) < tuple_(last.created_at, last.id)
-                )
-            rows = session.scalars(statement.limit(min(limit, PAGE_MOST)))
-            return [job_json(session, row) for row in rows]
+            statement = listed(
+                statement,
+                (Job.created_at, Job.id),
+                equal=((Job.state, state), (Job.kind, kind)),
+                newest_first=newest_first,
+                last=None if after is None else _readable(session, caller, after),
+                limit=min(limit, PAGE_MOST),
+            )
+            rows = session.scalars(statement).all()
+            verdicts = _verdicts(session, rows)
+            return [job_json(session, row, verdicts) for row in rows]
 
 
 def artifact_folder(home: Path, job_id: UUID, fence: int) -> Path:
@@ -128,11 +157,16 @@ def artifacts_of(home: Path, job_id: UUID) -> Path:
     return home / "artifacts" / str(job_id)
 
 
-def job_json(session: Session, job: Job) -> dict[str, Any]:
-    """A job in the wire form."""
+def job_json(session: Session, job: Job, verdicts: Mapping[UUID, str]) -> dict[str, Any]:
+    """A job in the wire form.
+
+    verdicts: what the canaries of trainings came to, by job.
+    """
     reservation = session.get_one(Reservation, job.reservation_id)
     return {
         "id": str(job.id),
+        "requested_by": str(job.principal_id),
+        "requested_by_name": session.get_one(Principal, job.principal_id).name,
         "kind": job.kind,
         "state": job.state,
         "purpose": job.purpose,
@@ -149,9 +183,20 @@ def job_json(session: Session, job: Job) -> dict[str, Any]:
         "attempts": job.attempts,
         "cancel_requested": job.cancel_requested,
         "failure_code": job.failure_code,
+        "audit_verdict": verdicts.get(job.id),
         "created_at": job.created_at.isoformat(),
         "finished_at": None if job.finished_at is None else job.finished_at.isoformat(),
     }
+
+
+def _verdicts(session: Session, jobs: Sequence[Job]) -> dict[UUID, str]:
+    """What the canaries of these trainings came to; a run without canaries, or no run, has none."""
+    ids = [job.id for job in jobs if job.kind == "train" and job.state == "settled"]
+    if not ids:
+        return {}
+    found = session.execute(select(Result.job_id, Result.document).where(Result.job_id.in_(ids)))
+    audits = {job_id: document.get("audit") for job_id, document in found}
+    return {job_id: audit["verdict"] for job_id, audit in audits.items() if audit is not None}
 
 
 def _readable(session: Session, caller: Caller, job_id: UUID, *, lock: bool = False) -> Job:
@@ -162,6 +207,14 @@ def _readable(session: Session, caller: Caller, job_id: UUID, *, lock: bool = Fa
     if job is None or not _may_read(session, caller, job):
         raise NotFound("job", str(job_id))
     return job
+
+
+def _released(session: Session, caller: Caller, job_id: UUID) -> Job:
+    """The job whose result the caller may read: by his own right, or since it was published."""
+    job = session.get(Job, job_id)
+    if job is not None and publications.may_read(session, caller, job_id):
+        return job
+    return _readable(session, caller, job_id)
 
 
 def _may_read(session: Session, caller: Caller, job: Job) -> bool:

@@ -149,13 +149,23 @@ def path_ids(session: Session, approval: Approval) -> list[UUID]:
 
 def apply_approved(session: Session, approval: Approval, *, now: datetime) -> None:
     """Charge approved earlier spend to its budget and all above it; freeze what it overruns."""
-    change = approval.change
-    priced = Price.from_json(session.get_one(PriceRow, change["price"]).document)
-    loss = priced.charge(change["units"])
+    change, loss = approval.change, _loss(session, approval)
     facts = {"evidence_sha256": change["evidence_sha256"], "scope": change["budget_id"]}
-    parts = [{"mechanism": change["mechanism"], "price": priced.digest, "units": change["units"]}]
+    parts = [{"mechanism": change["mechanism"], "price": change["price"], "units": change["units"]}]
     for budget in budget_rows.lock(session, path_ids(session, approval)):
         charge(session, budget, approval, loss, parts, facts, now=now)
+
+
+def charge_of(
+    session: Session, approval: Approval, budget: Budget, *, now: datetime
+) -> tuple[Loss, Ranges | None]:
+    """What an earlier spend would charge a budget, and to which blocks; writes nothing."""
+    return _loss(session, approval), _begun(session, budget, now=now)
+
+
+def _loss(session: Session, approval: Approval) -> Loss:
+    document = session.get_one(PriceRow, approval.change["price"]).document
+    return Price.from_json(document).charge(approval.change["units"])
 
 
 def charge(

@@ -44,7 +44,6 @@ METHOD: Final = (
     "PLD of the whole plan, every slot used up; its slots were frozen before its first output"
 )
 FROZEN: Final = "a plan is frozen before its first output; a new plan is a new budget"
-QUEUE: Final = "reports"
 DOUBLINGS_MOST: Final = 6
 
 
@@ -185,39 +184,55 @@ def wake_forgotten(session: Session, resend_after_s: float, *, now: datetime, li
 
 def plan_json(budget: Budget) -> dict[str, Any]:
     """A plan in the wire form: its slots, and the one figure that it has."""
-    units = units_of(budget)
-    is_frozen = budget.opened_at is not None
-    is_refused = budget.plan_refusal is not None
+    if budget.opened_at is not None:
+        return {**frozen_json(budget.policy, units_of(budget)), "refusal": budget.plan_refusal}
     return {
-        "state": "frozen" if is_frozen else "refused" if is_refused else "composing",
-        "slots": [
-            {
-                **slot.to_json(),
-                "used": units.posted.get(slot.name, 0),
-                "reserved": units.reserved.get(slot.name, 0),
-                "left": slot.count - units.held.get(slot.name, 0),
-            }
-            for slot in parse_slots(budget.policy["slots"])
-        ],
-        "if_fixed_in_advance": figure(budget) if is_frozen else None,
-        "digest": plan_of(budget).digest if is_frozen else None,
+        "state": "composing" if budget.plan_refusal is None else "refused",
+        "slots": _slots_json(budget.policy, units_of(budget)),
+        "if_fixed_in_advance": None,
+        "digest": None,
         "refusal": budget.plan_refusal,
+    }
+
+
+def frozen_json(policy: Mapping[str, Any], units: PlanUnits) -> dict[str, Any]:
+    """A frozen plan by what its chain says: the policy that opened it, the units of its sums."""
+    return {
+        "state": "frozen",
+        "slots": _slots_json(policy, units),
+        "if_fixed_in_advance": _figure(_plan(json.dumps(policy, sort_keys=True))),
+        "digest": policy["digest"],
     }
 
 
 def figure(budget: Budget) -> dict[str, str]:
     """What a frozen plan comes to when every slot is used up; it has no smaller figure before."""
-    plan = plan_of(budget)
-    return {
-        "epsilon": decimal_text(plan.epsilon),
-        "delta": decimal_text(plan.limit.delta),
-        "method": METHOD,
-    }
+    return _figure(plan_of(budget))
 
 
 def limit_of(budget: Budget) -> Mapping[str, str]:
     """The limit of a plan, as it crosses the wire."""
     return parse_limit(budget.policy["limit"]).to_json()
+
+
+def _slots_json(policy: Mapping[str, Any], units: PlanUnits) -> list[dict[str, Any]]:
+    return [
+        {
+            **slot.to_json(),
+            "used": units.posted.get(slot.name, 0),
+            "reserved": units.reserved.get(slot.name, 0),
+            "left": slot.count - units.held.get(slot.name, 0),
+        }
+        for slot in parse_slots(policy["slots"])
+    ]
+
+
+def _figure(plan: Plan) -> dict[str, str]:
+    return {
+        "epsilon": decimal_text(plan.epsilon),
+        "delta": decimal_text(plan.limit.delta),
+        "method": METHOD,
+    }
 
 
 def _composed(slots: Sequence[Slot], relation: str, limit: Limit) -> Plan | DomainError:
@@ -245,7 +260,11 @@ def _record_state(session: Session, budget: Budget, *, now: datetime) -> None:
 def _wake(session: Session, budget_id: UUID, *, now: datetime) -> None:
     session.add(
         OutboxMessage(
-            task=tasks.COMPOSE_PLAN, queue=QUEUE, budget_id=budget_id, created_at=now, due_at=now
+            task=tasks.COMPOSE_PLAN,
+            queue=tasks.REPORTS_QUEUE,
+            budget_id=budget_id,
+            created_at=now,
+            due_at=now,
         )
     )
 

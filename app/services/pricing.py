@@ -30,7 +30,7 @@ from app.domain.queries import QueryPlan, QuerySpec, parse_query, plan_query
 from app.domain.queries.joins import named_datasets
 from app.domain.releases import release_sha256
 from app.domain.training import TrainSpec, evaluation_dataset_id, parse_training
-from app.domain.training.installed import InstalledModel
+from app.domain.training.installed import InstalledSpec
 from app.domain.training.offer import OURS, Offer
 from app.services import access, plans
 from app.services.access import Caller
@@ -275,7 +275,7 @@ class Unpriced:
         """
         if self.training is None:
             return True
-        return self.training.target is None and not isinstance(self.training.model, InstalledModel)
+        return self.training.target is None and not isinstance(self.training.model, InstalledSpec)
 
     @property
     def release_sha256(self) -> str | None:

@@ -294,6 +294,7 @@ def _end_at_most(
         units[part] = row.parts[part]["max_units"]
     row.started_units = units
     row.state = "touched"
+    row.touched_at = row.touched_at or now
     if job is not None:
         # its worker, if one lives, finds its fence stale and writes nothing more
         job.fence += 1

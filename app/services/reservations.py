@@ -178,6 +178,7 @@ def post_outside(session: Session, row: Reservation, *, actor: str, now: datetim
     else:
         units = [part["max_units"] for part in row.parts]
         row.started_units = units
+        row.touched_at = row.touched_at or now
         settlement.post_units(session, row, units, actor, None, now=now)
     _audit(session, row, None, now=now)
 

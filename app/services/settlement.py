@@ -139,6 +139,7 @@ def start_units(
     units[part] = started_units
     reservation.started_units = units
     reservation.state = "touched"
+    reservation.touched_at = reservation.touched_at or now
 
 
 def post(

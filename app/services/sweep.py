@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 from app.db.models import Job, Reservation
 from app.db.repositories import jobs as job_rows
 from app.db.session import SessionMaker, database_now, snapshot, transaction
-from app.services import approvals, plans, resume, settlement
+from app.services import approvals, plans, report_building, resume, settlement, tallies
 from app.services.jobs import artifacts_of
 from app.services.reservations import post_outside
 
@@ -59,6 +59,7 @@ def sweep(make_session: SessionMaker, *, resend_after_s: float = RESEND_AFTER_S)
         now = database_now(session)
         resent = _wake_forgotten(session, resend_after_s, now=now)
         resent += plans.wake_forgotten(session, resend_after_s, now=now, limit=SWEPT_MOST)
+        resent += report_building.sweep(session, resend_after_s, now=now, limit=SWEPT_MOST)
     posted = [_alone(make_session, row_id, _post_if_lapsed) for row_id in outside]
     expired = 0
     if has_expired:
@@ -93,7 +94,9 @@ def _end_if_lapsed(session: Session, job_id: UUID) -> str | None:
     job = job_rows.lapsed(session, job_id, now=now)
     if job is None:
         return None
-    return "requeued" if end_lapsed_claim(session, job, now=now) else "failed"
+    how = "requeued" if end_lapsed_claim(session, job, now=now) else "failed"
+    tallies.add(session, tallies.LEASE_EXPIRIES)
+    return how
 
 
 def _post_if_lapsed(session: Session, reservation_id: UUID) -> str | None:
@@ -102,6 +105,7 @@ def _post_if_lapsed(session: Session, reservation_id: UUID) -> str | None:
     if row is None:
         return None
     post_outside(session, row, actor=settlement.SWEEPER, now=now)
+    tallies.add(session, tallies.LEASE_EXPIRIES)
     return "lapsed"
 
 

@@ -7,6 +7,7 @@ lonely request waits for nobody. What a batch could not commit is decided again 
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -18,6 +19,7 @@ from uuid import UUID
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from app.db.session import SessionMaker, transaction
+from app.services import metrics
 from app.services.batches import Asked, Batch
 
 WRITER_QUEUE_MOST: Final = 1024
@@ -45,6 +47,7 @@ class _Waiting:
     answer: "Future[dict[str, Any]]" = field(default_factory=Future)
 
     def end(self, outcome: Outcome) -> None:
+        _count(self.asked, outcome)
         with suppress(InvalidStateError):  # whoever asked has gone; the decision stands
             if isinstance(outcome, Exception):
                 self.answer.set_exception(outcome)
@@ -101,6 +104,11 @@ class AdmissionWriter:
         alive = self._thread is not None and self._thread.is_alive()
         return alive and not self._stopped.is_set()
 
+    @property
+    def waiting(self) -> int:
+        """How many requests wait now."""
+        return self._queue.qsize()
+
     def decide(self, asked: Asked) -> dict[str, Any]:
         """Have one request decided; returns when the decision is durable.
 
@@ -109,7 +117,7 @@ class AdmissionWriter:
             DomainError, or what else `asked.decide` raises: a refusal; it left nothing behind.
         """
         if not self.is_grouping and self.is_alive:
-            return self._decide_durably(asked)
+            return self._decide_alone(asked)
         answer = self.submit(asked, wait_s=1)
         while True:
             try:
@@ -135,7 +143,9 @@ class AdmissionWriter:
         try:
             self._queue.put(waiting, block=wait_s > 0, timeout=wait_s or None)
         except queue.Full:
-            raise WriterBusy("the admission queue is full") from None
+            full = WriterBusy("the admission queue is full")
+            _count(asked, full)
+            raise full from None
         return waiting.answer
 
     def _run(self) -> None:
@@ -190,6 +200,9 @@ class AdmissionWriter:
                         raise  # half a request must not be committed with the others
                     outcomes.append(refused)
             batch.end()
+            decided_s = time.monotonic()
+        metrics.COMMIT_SECONDS.observe(time.monotonic() - decided_s)
+        metrics.BATCH_SIZE.observe(len(asked))
         self._known_prices |= batch.prices
         return outcomes
 
@@ -216,6 +229,15 @@ class AdmissionWriter:
                     held.add(each.budget_ids)
         return outcomes
 
+    def _decide_alone(self, asked: Asked) -> dict[str, Any]:
+        try:
+            outcome = self._decide_durably(asked)
+        except Exception as refused:
+            _count(asked, refused)
+            raise
+        _count(asked, outcome)
+        return outcome
+
     def _decide_durably(self, asked: Asked, *, patience: str | None = None) -> dict[str, Any]:
         """One transaction; a lost race for a key or an unknown commit is read back and retried."""
         for attempt in range(1, ATTEMPTS_MOST + 1):
@@ -233,6 +255,19 @@ class AdmissionWriter:
                     raise outcome
                 return outcome
         raise AssertionError("unreachable")
+
+
+def _count(asked: Asked, outcome: Outcome) -> None:
+    """Count what became of a request for room; what only remembers a refusal has no scopes."""
+    if not asked.budget_ids:
+        return
+    if not isinstance(outcome, Exception):
+        metrics.ADMISSIONS.add("admitted")
+    elif isinstance(outcome, WriterBusy):
+        metrics.ADMISSIONS.add("busy")
+    else:
+        # of a refusal its code; nothing is said of what failed
+        metrics.ADMISSIONS.add(str(getattr(outcome, "code", "") or "not-decided"))
 
 
 def _is_held(failure: Exception) -> bool:

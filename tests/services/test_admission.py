@@ -201,6 +201,19 @@ def test_a_quote_changes_nothing_and_agrees_with_the_admission(world: World) -> 
     assert quote["admitted_now"] is True
     reserved = world.reserve(root, GAUSSIAN, 10)
     assert reserved["charges"][0]["asked"] == quote["charges"][0]["asked"]
+    after = world.admissions.quote(
+        world.engineer, QuoteRequest(inputs=world.inputs(root), parts=parts)
+    )
+    assert after["charges"][0]["remaining"] == quote["charges"][0]["remaining_after"]
+
+
+def test_a_quote_of_what_has_no_room_says_nothing_of_what_would_be_left(world: World) -> None:
+    root = world.open_root(epsilon="1")
+    parts = [{"mechanism": PURE, "max_units": 1_000}]
+    (charge,) = world.admissions.quote(
+        world.engineer, QuoteRequest(inputs=world.inputs(root), parts=parts)
+    )["charges"]
+    assert (charge["fits"], charge["remaining_after"]) == (False, None)
 
 
 @pytest.mark.parametrize("units", [0, -1, True, "3", None, 2**41])

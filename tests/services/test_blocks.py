@@ -86,6 +86,8 @@ def test_what_fits_is_said_for_the_blocks_that_were_asked(days: World) -> None:
     )
     assert quote["admitted_now"]
     assert quote["charges"][0]["remaining"]["epsilon"] == "1"
+    # these two blocks hold nothing else; the one that is spent is not among them
+    assert quote["charges"][0]["remaining_after"]["epsilon"] == "0.4"
 
 
 def test_the_figures_are_those_of_the_worst_block_and_the_strip_shows_each(days: World) -> None:

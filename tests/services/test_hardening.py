@@ -442,5 +442,21 @@ def test_who_may_not_read_the_lifetime_gets_no_statement_of_a_part(world: World)
     Datasets(world.make_session).withdraw(
         world.people["officer"], world.dataset_id, world.project_id
     )
+    for audience in ("officer", "auditor"):
+        with pytest.raises(NotFound):
+            statement(world.make_session, world.engineer, team, audience)
+
+
+def test_what_is_handed_on_to_the_people_in_the_data_says_nothing_of_what_others_spent(
+    world: World,
+) -> None:
+    root = world.open_root()
+    team = world.open_allocation(root, "0.5")
+    told = statement(world.make_session, world.engineer, team, "subject")
+    world.reserve(root, PURE, 4)
+    Datasets(world.make_session).withdraw(
+        world.people["officer"], world.dataset_id, world.project_id
+    )
+    assert statement(world.make_session, world.engineer, team, "subject") == told
     with pytest.raises(NotFound):
-        statement(world.make_session, world.engineer, team, "officer")
+        statement(world.make_session, world.engineer, root, "subject")

@@ -501,6 +501,7 @@ def test_a_quote_on_a_plan_speaks_of_units_and_of_no_figure_of_its_own(
         "asked": None,
         "units": {"nightly": 4},
         "remaining": None,
+        "remaining_after": None,
         "slots_left": {"nightly": 3, "weekly": 3},
         "fits": False,
     }

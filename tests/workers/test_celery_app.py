@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 from celery import Celery
 
+from app.db.migrate import upgrade
+from app.db.session import database_now, make_engine, make_session_maker, snapshot
 from app.programs import worker_child
+from app.services import beats
 from app.settings import Settings
 from tests.patience import PATIENCE_S, wait_until
 from tests.servers import redis_client
@@ -124,3 +127,18 @@ def test_a_worker_told_to_stop_ends_before_its_job_does_and_hands_it_back(
     start_worker()
     assert len(trace.wait_for("began", 2)) == 2
     assert not trace.lines("ended")
+
+
+def test_a_worker_beats_for_the_queues_that_it_serves(
+    settings: Settings, start_worker: Callable[[], subprocess.Popen[bytes]]
+) -> None:
+    upgrade(settings.database_url)
+    start_worker()
+    engine = make_engine(settings.database_url)
+
+    def alive() -> dict[str, int]:
+        with snapshot(make_session_maker(engine)) as session:
+            return beats.alive(session, now=database_now(session))
+
+    wait_until(lambda: alive() == {"cpu": 1, "reports": 1}, what="a beat")
+    engine.dispose()

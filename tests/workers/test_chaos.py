@@ -21,10 +21,11 @@ from sqlalchemy.orm import Session, sessionmaker
 from app import embedded
 from app.db.migrate import upgrade
 from app.db.session import make_engine, make_session_maker
-from app.services.principals import ApiKeys, KeyRequest
+from app.services.api_keys import ApiKeys, KeyRequest
 from app.settings import Settings
 from tests.chaos import assert_nothing_is_lost_or_doubled, ended, own_broker, own_postgres
 from tests.patience import wait_until
+from tests.short_forms import on_one_database
 from tests.workers.processes import worker
 from tests.workers.test_crashes import service_loops
 from tests.world import COUNT_QUERY, World, keyed, new_world
@@ -90,6 +91,7 @@ def a_worker_dies(running: Workers) -> None:
 
 
 @pytest.mark.timeout(900)
+@on_one_database("sqlite", FULL)
 @pytest.mark.parametrize(
     ("jobs", "worker_kills", "broker_kills"),
     [(8, 1, 1), pytest.param(40, 5, 2, marks=FULL)],

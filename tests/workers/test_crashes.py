@@ -22,6 +22,7 @@ from app.services.relay import Relay
 from app.services.sweep import Sweeper
 from app.settings import Settings
 from tests.patience import wait_until
+from tests.short_forms import DATABASES
 from tests.workers.processes import worker
 from tests.world import World, new_world
 
@@ -31,11 +32,18 @@ ALWAYS = ["before touch", "after touch", "after post"]
 IN_BETWEEN = ["claimed", "inside the touch", "before the journal", "before post", "inside the post"]
 # each kill meets a moment of its own, and a ledger of its own: many failures would freeze one (R13)
 KILLS_EACH = 20
+FULL = (pytest.mark.long, pytest.mark.chaos)
 KILLS = [
-    *((point, 1) for point in ALWAYS),
-    *(pytest.param(p, 1, marks=(pytest.mark.long, pytest.mark.chaos)) for p in IN_BETWEEN),
+    # each point that is always tried, on the two databases by turns
+    *((point, 1, DATABASES[index % 2]) for index, point in enumerate(ALWAYS)),
     *(
-        pytest.param(point, kill, marks=pytest.mark.chaos)
+        pytest.param(point, 1, DATABASES[(index + 1) % 2], marks=FULL)
+        for index, point in enumerate(ALWAYS)
+    ),
+    *(pytest.param(p, 1, name, marks=FULL) for p in IN_BETWEEN for name in DATABASES),
+    *(
+        pytest.param(point, kill, name, marks=pytest.mark.chaos)
+        for name in DATABASES
         for kill in range(2, KILLS_EACH + 1)
         for point in (*ALWAYS, *IN_BETWEEN)
     ),
@@ -62,7 +70,7 @@ def state_of(world: World, job_id: UUID) -> str:
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize(("point", "kill"), KILLS)
+@pytest.mark.parametrize(("point", "kill", "database_url"), KILLS, indirect=["database_url"])
 def test_a_worker_killed_at_any_point_neither_loses_nor_doubles_a_charge(
     point: str,
     kill: int,

@@ -5,15 +5,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
+import torch
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.db.models import Entry, Job
 from app.db.session import snapshot
 from app.domain.privacy import Loss
+from app.domain.training import parse_training
 from app.services import resume
 from app.services.placement import JobRequest
 from app.services.recovery import Recovery
@@ -22,12 +25,17 @@ from app.settings import Settings
 from kernels.noise.source import NoiseSource
 from tests.patience import wait_until
 from tests.services.test_settlement import TRAIN, charge_of, job_of, lapse, root, world
+from tests.short_forms import on_each_in_turn, on_one_database
 from tests.workers.killed_run import POINTS, recording
 from tests.workers.processes import worker
 from tests.workers.test_crashes import LEASE_S, service_loops, state_of
-from tests.world import World, keyed
+from tests.world import World, keyed, new_world
 from workers.context import Context
-from workers.running import run_job
+from workers.engines.train import engine
+from workers.engines.train.adaptive_clip import ClipFollower
+from workers.engines.train.data import read_examples
+from workers.engines.train.users import UserTable
+from workers.running import resolve_work, run_job
 
 __all__ = ["root", "world"]
 
@@ -43,13 +51,14 @@ AT: dict[str, tuple[int, int]] = {
 }
 
 
-def submitted(world: World, root: UUID) -> UUID:
+def submitted(world: World, root: UUID, **changes: Any) -> UUID:
     spec = {name: value for name, value in TRAIN.items() if name != "privacy"}
     spec |= {
         "steps": STEPS,
         "chunk_steps": CHUNK,
         "checkpoint_every_steps": CHUNK,
         "audit": {"canaries": 1000, "delta": "1e-5"},
+        **changes,
     }
     request = JobRequest("train", world.inputs(root), spec, "a test")
     made = world.admissions.submit(world.engineer, request, keyed(world.engineer, "jobs", "t"))
@@ -114,7 +123,7 @@ def assert_no_noise_came_twice(draws: Path, *, claims: int) -> None:
     assert len({line.split()[0] for line in lines}) == claims
 
 
-@pytest.mark.parametrize("point", POINTS)
+@on_each_in_turn("point", list(POINTS))
 def test_a_run_that_was_killed_goes_on_at_no_further_charge_and_under_a_key_of_its_own(
     world: World,
     root: UUID,
@@ -146,6 +155,7 @@ def test_a_run_that_was_killed_goes_on_at_no_further_charge_and_under_a_key_of_i
     assert not resume.checkpoint_folder(world.home, job_id).exists()
 
 
+@on_one_database("postgresql")
 def test_a_run_that_is_killed_again_and_again_still_ends_at_what_it_reserved(
     world: World,
     root: UUID,
@@ -169,7 +179,115 @@ def test_a_run_that_is_killed_again_and_again_still_ends_at_what_it_reserved(
     assert_no_noise_came_twice(draws, claims=4)
 
 
+ADAPTIVE = {"quantile": "0.5", "learning_rate": 0.5, "count_noise": "5"}
+
+
+@on_one_database("sqlite")
+def test_a_c_that_moves_goes_on_from_where_the_checkpoint_has_it(
+    world: World,
+    root: UUID,
+    victims: Victims,
+    database_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clip = {"mode": "flat", "norm_l2": "1", "adaptive": ADAPTIVE}
+    job_id, draws = submitted(world, root, clip=clip), tmp_path / "draws"
+    run_and_kill(victims, database_url, world, job_id, "in the middle of a chunk", draws)
+    (kept,) = resume.checkpoint_folder(world.home, job_id).iterdir()
+    came_to = float(json.loads((kept / "state.json").read_text())["clip_norm_l2"])
+    assert came_to != 1.0  # 10 steps have moved it
+    monkeypatch.setattr(NoiseSource, "_nonce", recording(draws))
+    clipped_to: list[float] = []
+    follow = ClipFollower.follow
+
+    def noted(self: ClipFollower, noise: NoiseSource, step: int) -> float:
+        found = follow(self, noise, step)
+        clipped_to.append(self.last_norm)
+        return found
+
+    monkeypatch.setattr(ClipFollower, "follow", noted)
+    run_to_the_end(database_url, world, job_id)
+    assert clipped_to[0] == pytest.approx(came_to, rel=1e-15)
+    assert len(clipped_to) == STEPS - 20
+    result = world.jobs.result(world.engineer, job_id)
+    assert result["steps_run"] == STEPS - 10
+    assert float(result["clip_norm_l2"]) == clipped_to[-1]
+    assert result["audit"]["verdict"] == "consistent"
+    # gradient and count are one release at the multiplier that is charged
+    assert_charged_once(world, root, job_id)
+    assert_no_noise_came_twice(draws, claims=2)
+
+
+@pytest.fixture
+def of_users(make_session: sessionmaker[Session], tmp_path: Path) -> Iterator[World]:
+    """Records of users, some of whom have more of them than the cap."""
+    columns = (
+        {"name": "x", "type": "float64", "bounds": {"low": "0", "high": "1"}},
+        {"name": "y", "type": "int64", "domain": [0, 1], "domain_source": "public"},
+        {"name": "who", "type": "string"},
+    )
+    rows = "".join(f"0.{n % 9},{n % 2},user {n % 7}\n" for n in range(40))
+    unit = {"kind": "user", "column": "who", "max_rows_per_user": 3}
+    with new_world(
+        make_session, tmp_path / "users", columns=columns, unit=unit, rows=f"x,y,who\n{rows}"
+    ) as made:
+        yield made
+
+
+@on_each_in_turn("each_step", ["all", "one"])
+def test_a_run_by_users_goes_on_with_the_rows_that_it_kept_of_each(
+    of_users: World,
+    victims: Victims,
+    database_url: str,
+    tmp_path: Path,
+    each_step: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    root = of_users.open_root("rdp-mix/1", "8", "1e-5")
+    user = {"rows_most": 2, "each_step": each_step}
+    job_id, draws = submitted(of_users, root, user=user), tmp_path / "draws"
+    run_and_kill(victims, database_url, of_users, job_id, "in the middle of a chunk", draws)
+    monkeypatch.setattr(NoiseSource, "_nonce", recording(draws))
+    tables: list[UserTable] = []
+
+    def noted(*args: Any, **kwargs: Any) -> Any:
+        found = read_examples(*args, **kwargs)
+        assert isinstance(found, UserTable)
+        tables.append(found)
+        return found
+
+    monkeypatch.setattr(engine, "read_examples", noted)
+    run_to_the_end(database_url, of_users, job_id)
+    (table,) = tables
+    # the salt is the job's, so a later claim chooses the rows that the first one chose: with two
+    # choices a user would have more rows in the run than the cap (R7)
+    again = read_again(of_users, job_id, tmp_path / "again")
+    assert torch.equal(table.inputs, again.inputs)
+    assert torch.equal(table.starts, again.starts)
+    assert table.starts.diff().tolist() == [2] * 7
+    result = of_users.jobs.result(of_users.engineer, job_id)
+    card = json.loads(of_users.jobs.artifact(of_users.engineer, job_id, "card.json").read_text())
+    assert result["steps_run"] == STEPS - 10
+    assert card["privacy"]["unit_of_privacy"] == "user"
+    assert card["privacy"]["user"] == user
+    assert_charged_once(of_users, root, job_id)
+    assert_no_noise_came_twice(draws, claims=2)
+
+
+def read_again(world: World, job_id: UUID, scratch: Path) -> UserTable:
+    """The rows of a job as one more claim would read them."""
+    with snapshot(world.make_session) as session:
+        work = resolve_work(session, job_id, scratch)
+    source = work.inputs[0]
+    asked = parse_training(work.spec, source.dataset, {})
+    found = read_examples(asked, source.dataset, source, salt=work.salt, spill=scratch)
+    assert isinstance(found, UserTable)
+    return found
+
+
 @pytest.mark.processes
+@on_one_database("sqlite")
 @pytest.mark.parametrize(
     "point",
     ["after touch", pytest.param("before post", marks=(pytest.mark.long, pytest.mark.chaos))],
