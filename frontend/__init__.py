@@ -1,0 +1,1 @@
+"""The web page's sources, and what builds them."""

@@ -1,0 +1,4 @@
+export const reportPlaces = [
+  { path: "/reports", name: "Reports" },
+  { path: "/reports/attestations", name: "Attestations" },
+]

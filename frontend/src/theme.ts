@@ -1,0 +1,35 @@
+import { Badge, createTheme, type MantineColorsTuple } from "@mantine/core"
+
+const ink: MantineColorsTuple = [
+  "#eef4fa",
+  "#dbe6f1",
+  "#b4cce3",
+  "#8ab0d5",
+  "#6799c9",
+  "#4a85bb",
+  "#2f6ea6",
+  "#1f5a8e",
+  "#1f4e79",
+  "#173b5c",
+]
+
+/** Calm and dense: one blue for what acts, and colours only beside a word that says the same. */
+export const theme = createTheme({
+  primaryColor: "ink",
+  primaryShade: { light: 8, dark: 6 },
+  autoContrast: true,
+  luminanceThreshold: 0.25,
+  colors: { ink },
+  fontFamily: "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif",
+  fontFamilyMonospace: "ui-monospace, 'SF Mono', Menlo, Consolas, monospace",
+  defaultRadius: "sm",
+  focusRing: "auto",
+  headings: {
+    fontWeight: "600",
+    sizes: { h1: { fontSize: "1.5rem" }, h2: { fontSize: "1.125rem" }, h3: { fontSize: "1rem" } },
+  },
+  components: {
+    // the light badge of the library is too pale to be read
+    Badge: Badge.extend({ defaultProps: { variant: "outline", tt: "none", fw: 500 } }),
+  },
+})
