@@ -34,7 +34,7 @@ OLDEST = (3, 11)
 NEWEST = (3, 14)  # the newest for which every binary package of the lock has wheels
 DISK_NEEDED_GB = 3.3
 PROGRESS_EVERY_S = 20
-FULL_COUNTS = ("--long", "--races", "--chaos", "--spark")
+FULL_COUNTS = ("--long", "--races", "--chaos", "--spark", "--production")
 
 USAGE = """\
 python3 dev.py VERB
@@ -44,8 +44,11 @@ python3 dev.py VERB
   test [--long] [--races] [--chaos] [--spark] [PYTEST ARGUMENTS]
                                       the test suite; three flags add full counts, hours of them;
                                       --spark adds Spark (400 MB, the first time) and needs Java
-  check                               style, types, import contracts, licences, migrations
-  generate                            write openapi.yaml
+  test --production                   the production topology alone, in full: two APIs, dispatch,
+                                      sender and three workers on PostgreSQL and a broker, through
+                                      kills, a migration and a rolling restart
+  check                               style, types, import contracts, licences, migrations, the page
+  generate                            write openapi.yaml, the schema of reports, the page's types
   bench NAME                          one benchmark; without NAME, their names
 """
 
@@ -68,6 +71,8 @@ def main(arguments: "list[str]") -> int:
             step_aside(arguments)
         set_up()
         compile_kernels()
+        if verb in ("demo", "up", "test"):
+            build_page()
         if verb == "test" and "--spark" in rest:
             bring_spark()
     except SetUpFailed as failure:
@@ -216,6 +221,19 @@ def compile_kernels() -> None:
             native.main()
 
 
+def build_page() -> None:
+    """Build the web page where its sources have changed; the service runs without it too."""
+    from frontend import build  # standard library only
+
+    if build.is_current():
+        return
+    with only_one_at_a_time():
+        try:
+            build.build(say)
+        except build.NotBuilt as reason:
+            say(f"the page is not built, `/` says how: {reason}")
+
+
 @contextmanager
 def only_one_at_a_time() -> "Iterator[None]":
     """Hold the checkout's set-up lock; the system drops it with the process."""
@@ -335,19 +353,35 @@ def up(arguments: "list[str]") -> int:
 def test(arguments: "list[str]") -> int:
     """Run the test suite; each flag adds what is marked by its name to what runs without one.
 
+    `--production` by itself names its own tests: the rest of the suite has nothing to do with it.
     The whole suite runs in two processes, what is named runs in one, where it can be followed.
     """
     asked = [flag[2:] for flag in FULL_COUNTS if flag in arguments]
     short = " and ".join(f"not {flag[2:]}" for flag in FULL_COUNTS)
     full = ["-m", " or ".join([f"({short})", *asked])] if asked else []
     named = [argument for argument in arguments if argument not in FULL_COUNTS]
+    if asked == ["production"] and not any(not word.startswith("-") for word in named):
+        named.append("tests/production")
     apart = [] if named else ["-n", "2", "--dist", "worksteal"]
     return run_module("pytest", [*apart, *full, *named])
 
 
 def generate(arguments: "list[str]") -> int:
     """Write the files that are generated from the code."""
-    return run_module("app.cli", ["openapi", "--write", *arguments])
+    schema = [str(venv_program("python")), "-m", "app.reporting.schema"]
+    described = [str(venv_program("python")), "-m", "app.cli", "openapi", "--write", *arguments]
+    for command in (schema, described):
+        failed = subprocess.run(command, cwd=ROOT, check=False).returncode
+        if failed:
+            return failed
+    from frontend import build
+
+    try:
+        build.generate(say)
+    except build.NotBuilt as reason:
+        say(f"the page's types are not written: {reason}")
+        return 1
+    return 0
 
 
 def bench(arguments: "list[str]") -> int:
@@ -373,11 +407,18 @@ def check(arguments: "list[str]") -> int:
         "licences": [python, "-m", "pytest", "-q", "tests/test_licences.py"],
         "migrations": [python, "-m", "app.cli", "check-migrations"],
     }
+    from frontend import build
+
+    try:
+        checks |= build.checks(say)
+    except build.NotBuilt as reason:
+        print(f"left out: the page's checks ({reason})", flush=True)
     failed = []
     for name, command in checks.items():
         started = time.monotonic()
+        folder = build.FRONTEND if name.startswith("page: ") else ROOT
         answer = subprocess.run(
-            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+            command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
         )
         verdict = "failed" if answer.returncode else "ok"
         print(f"{verdict:7}{name} ({time.monotonic() - started:.1f} s)", flush=True)

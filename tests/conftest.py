@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session, sessionmaker
 # several processes share the cores; threads that spin for each other in all of them cost most
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from tests.clean_databases import CleanDatabases
 from tests.servers import leased_database, postgresql_server, redis_server
 
 # The machine may be busy: a slow example is no fault of the law under test.
@@ -64,13 +65,20 @@ def sqlite_url(migrated_sqlite: Path, tmp_path: Path) -> str:
     return f"sqlite:///{path}"
 
 
+@pytest.fixture(scope="session")
+def clean_databases(postgresql: URL, migrated_postgresql: str) -> Iterator[CleanDatabases]:
+    """PostgreSQL databases at the newest schema, given from test to test as good as new."""
+    databases = CleanDatabases(postgresql, migrated_postgresql)
+    yield databases
+    databases.drop_all()
+
+
 @pytest.fixture
-def postgresql_url(postgresql: URL, migrated_postgresql: str) -> Iterator[str]:
-    """Address of a fresh PostgreSQL database at the newest schema, dropped afterwards."""
-    name = new_database_name()
-    run_outside_transaction(postgresql, f"CREATE DATABASE {name} TEMPLATE {migrated_postgresql}")
+def postgresql_url(postgresql: URL, clean_databases: CleanDatabases) -> Iterator[str]:
+    """Address of a PostgreSQL database at the newest schema in which nothing has been done yet."""
+    name = clean_databases.lease(new_database_name())
     yield address(postgresql, name)
-    run_outside_transaction(postgresql, f"DROP DATABASE {name} WITH (FORCE)")
+    clean_databases.give_back(name)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

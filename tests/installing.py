@@ -84,6 +84,72 @@ def work(options, inputs, classes):
     return parameters(options, inputs, classes)
 '''
 
+BASE = '''"""Public facts of a base; its networks are beside it."""
+
+name = "tried_base"
+title = "A base of a test"
+schema = {"type": "object", "properties": {}}
+builder = "tried_models.base_networks:tried_base"
+examples = [{"lora": {"rank": 2}, "inputs": 2, "classes": 2}]
+
+
+def base(options, inputs, classes):
+    return {
+        "title": "weights of nobody",
+        "sha256": "SHA256",
+        "layers": {"first": [inputs, 8], "middle": [8, 8]},
+        "trained": {"last": 9 * classes},
+    }
+
+
+def numbers(options, inputs, classes):
+    return inputs + 16 + classes
+
+
+def work(options, inputs, classes):
+    return 8 * (inputs + 8 + classes)
+'''
+BASE_NETWORKS = """import torch
+from torch import nn
+
+
+class TriedBase(nn.Module):
+    def __init__(self, inputs, classes):
+        super().__init__()
+        self.first, self.middle = nn.Linear(inputs, 8), nn.Linear(8, 8)
+        self.last = nn.Linear(8, classes)
+        with torch.no_grad():  # a real package would load a file of its own
+            for layer in (self.first, self.middle):
+                for weights in layer.parameters():
+                    count = torch.arange(weights.numel()).view_as(weights)
+                    weights.copy_(((count * 5) % 13 - 6) / 4)
+
+    def forward(self, x):
+        return self.last(torch.tanh(self.middle(torch.tanh(self.first(x)))))
+
+
+def tried_base(options, inputs, classes):
+    return TriedBase(inputs, classes)
+"""
+
+LM = '''"""Public facts of a language base; its weights are beside it."""
+
+name = "tried_plays"
+title = "A language base of a test"
+extends = "transformer_lm"
+options = {"alphabet": "abcd ", "context": 6, "width": 16, "heads": 2, "layers": 2}
+builder = "tried_models.weights:plays"
+base = {"title": "plays of nobody", "sha256": "SHA256"}
+'''
+LM_WEIGHTS = """from pathlib import Path
+
+from safetensors.torch import load_file
+
+
+def plays():
+    return load_file(Path(__file__).with_name("plays.safetensors"))
+"""
+
 
 def install(folder: Path, names: tuple[str, ...] = tuple(NETWORKS)) -> None:
     """Write the package with these models into a folder."""
@@ -104,6 +170,35 @@ def install(folder: Path, names: tuple[str, ...] = tuple(NETWORKS)) -> None:
     points = [f"{name} = {PACKAGE}.{name}" for name in names]
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {PACKAGE}\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("\n".join(["[epsilon_ledger.models]", *points]) + "\n")
+
+
+def install_base(folder: Path, sha256: str, change: tuple[str, str] = ("", "")) -> None:
+    """A package with one base, whose description says this digest of its weights.
+
+    change: made to its networks.
+    """
+    install(folder, ())
+    package, info = folder / PACKAGE, folder / f"{PACKAGE}-1.0.dist-info"
+    (package / "tried_base.py").write_text(BASE.replace("SHA256", sha256))
+    (package / "base_networks.py").write_text(BASE_NETWORKS.replace(*change))
+    points = f"[epsilon_ledger.models]\ntried_base = {PACKAGE}.tried_base\n"
+    (info / "entry_points.txt").write_text(points)
+
+
+def install_lm(
+    folder: Path, sha256: str, weights: Path, change: tuple[str, str] = ("", "")
+) -> None:
+    """A package with one language base, whose weights are a released model's file.
+
+    change: made to its description.
+    """
+    install(folder, ())
+    package, info = folder / PACKAGE, folder / f"{PACKAGE}-1.0.dist-info"
+    (package / "tried_plays.py").write_text(LM.replace("SHA256", sha256).replace(*change))
+    (package / "weights.py").write_text(LM_WEIGHTS)
+    (package / "plays.safetensors").write_bytes(weights.read_bytes())
+    points = f"[epsilon_ledger.models]\ntried_plays = {PACKAGE}.tried_plays\n"
+    (info / "entry_points.txt").write_text(points)
 
 
 @contextmanager

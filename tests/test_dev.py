@@ -13,7 +13,7 @@ import pytest
 
 import dev
 
-SHORT = "not long and not races and not chaos and not spark"
+SHORT = "not long and not races and not chaos and not spark and not production"
 
 
 @pytest.fixture
@@ -243,6 +243,7 @@ def test_the_file_stays_within_the_grammar_of_an_old_python() -> None:
         (["tests/db", "-x"], ["tests/db", "-x"]),
         (["--long", "-q"], ["-m", f"({SHORT}) or long", "-q"]),
         (["--races", "tests/races"], ["-m", f"({SHORT}) or races", "tests/races"]),
+        (["--production"], ["-m", f"({SHORT}) or production", "tests/production"]),
         (["-q", "--chaos", "--races"], ["-m", f"({SHORT}) or races or chaos", "-q"]),
     ],
 )
@@ -267,6 +268,7 @@ def test_a_check_that_fails_does_not_hide_the_others(
         return subprocess.CompletedProcess(command, int("mypy" in command), b"the reason")
 
     monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setenv("EPSILON_WITHOUT_PAGE", "1")
     assert dev.check([]) == 1
     spoken = capsys.readouterr().out
     assert spoken.count("the reason") == 1

@@ -1,5 +1,6 @@
 """`up` on an empty folder: one key, an API that answers, and a clean end."""
 
+import json
 import os
 import re
 import subprocess
@@ -32,9 +33,9 @@ class Up:
 
 
 @contextmanager
-def serving(home: Path) -> Iterator[Up]:
+def serving(home: Path, *more: str) -> Iterator[Up]:
     """The command on that home, from the line that says where it serves; killed at the end."""
-    command = [sys.executable, "-m", "app.cli", "up", "--port", "0", "--home", str(home)]
+    command = [sys.executable, "-m", "app.cli", "up", "--port", "0", "--home", str(home), *more]
     outside = {k: v for k, v in os.environ.items() if not k.startswith("EPSILON_")}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=outside
@@ -43,6 +44,10 @@ def serving(home: Path) -> Iterator[Up]:
         said = ""
         for line in process.stdout:
             said += line
+            if line.startswith('{"url":'):
+                told = json.loads(line)
+                yield Up(process, told["url"], [told["admin_key"]] if told["admin_key"] else [])
+                break
             if found := re.match(r"Serving at (\S+)", line):
                 yield Up(process, found[1], re.findall(r"administrator's key.*: (\S+)", said))
                 break
@@ -78,7 +83,7 @@ def test_an_empty_folder_becomes_a_service_with_one_key_and_ends_clean(home: Pat
         assert processes_of(home)
         assert up.stop() == 0
         assert processes_of(home) == []
-    with serving(home) as again:
+    with serving(home, "--json") as again:
         assert again.keys == []
         assert httpx.get(f"{again.url}/v1/me", headers=mine).status_code == 200
         assert again.stop() == 0

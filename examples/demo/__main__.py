@@ -56,6 +56,11 @@ def main() -> int:
                 stage.act("Serving", f"{house.url} until Ctrl-C; the administrator's key:")
                 stage.say(f"  {house.admin_key}")
                 stage.say(f"  curl -H 'Authorization: Bearer KEY' {house.url}/v1/budgets")
+                stage.say("and the auditor's, who may ask for reports in json, html or pdf:")
+                stage.say(
+                    f"  export EPSILON_URL={house.url} EPSILON_API_KEY={scenario.auditor_key}"
+                )
+                stage.say("  .venv/bin/epsilon-ledger report --dataset flights --format pdf")
                 house.serve()
     except (HouseRefused, ChildFailed) as refusal:
         sys.stderr.write(f"{refusal}\n")
@@ -73,6 +78,7 @@ def is_as_promised(facts: Mapping[str, Any]) -> bool:
             facts["resubmitted"]["fits"],
             facts["resubmitted"]["one_more"] == REFUSED,
             facts["chain"]["verified"],
+            facts["report"]["state"] == "ready",
         )
     )
 

@@ -25,6 +25,7 @@ OUTSIDE_MECHANISM = {
     "of": {"type": "gaussian", "noise_multiplier": "2"},
 }
 QUERIES_MOST = 20
+REPORT_FORMS = ("json", "html", "pdf")
 
 
 @dataclass
@@ -63,6 +64,7 @@ class Scenario:
     stage: Stage
     began_s: float
     facts: dict[str, Any] = field(default_factory=dict)
+    auditor_key: str = ""
 
     def play(self, admin_key: str) -> dict[str, Any]:
         """All acts in order; gives the facts that --json prints."""
@@ -73,6 +75,7 @@ class Scenario:
             self.refuse(cast)
             self.train(cast)
             self.read_the_ledger(cast)
+            self.report(cast)
             return self.facts
         finally:
             cast.close()
@@ -93,6 +96,8 @@ class Scenario:
             key = admin.post("/v1/api-keys", {"principal_id": person["id"]})
             clients[name.split(",")[0]] = EpsilonLedger(self.url, key["key"])
             ids[name.split(",")[0]] = person["id"]
+            if role == "auditor":
+                self.auditor_key = key["key"]
             self.stage.say(f"  {name}: {role}")
         project = admin.post("/v1/projects", {"name": "delays and digits"})
         admin.post(f"/v1/projects/{project['id']}/members", {"principal_id": ids["Elif"]})
@@ -403,6 +408,30 @@ class Scenario:
             "max_units": fits,
             "one_more": one_more,
         }
+
+    def report(self, cast: Cast) -> None:
+        """The evaluation report of the flights, built by the worker and signed by the service."""
+        self.stage.act("7  The report", "Evidence for somebody else's judgement; no total score.")
+        made = cast.auditor.report("flights")
+        self.facts["report"] = {"state": made["state"], "sha256": made["sha256"], "files": []}
+        if made["state"] != "ready":
+            self.stage.say(f"  it failed: {made['failure_code']}")
+            return
+        for form in REPORT_FORMS:
+            try:
+                file = cast.auditor.save_report(
+                    made["id"], self.folder.parent / f"flights.report.{form}", form=form
+                )
+            except Refused as refused:
+                # pages and PDFs are an extra
+                self.stage.say(f"  {form}: {refused.code}")
+                continue
+            self.facts["report"]["files"].append(file.name)
+            self.stage.say(f"  {file}")
+        counts = cast.auditor.get(f"/v1/reports/{made['id']}", format="json")["status_counts"]
+        self.facts["report"]["status_counts"] = counts
+        said = ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in counts.items())
+        self.stage.say(f"  criteria: {said}")
 
     def _posted_entry(self, cast: Cast, budget_id: str, job_id: str) -> dict[str, Any]:
         return next(

@@ -36,6 +36,8 @@ def test_the_demo_governs_real_data_from_registration_to_refusal(tmp_path: Path)
     assert facts["training"]["seconds"] <= 60
     assert float(facts["training"]["epsilon"]) <= 8
     assert facts["training"]["independent_repricing_agrees"]
+    assert facts["report"]["state"] == "ready"
+    assert facts["report"]["status_counts"]["satisfied"] > 0
     figure = facts["training"]["if_fixed_in_advance"]
     assert 4 < float(figure["epsilon"]) < float(facts["training"]["epsilon"])
     assert figure["delta"] == "1e-5"

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.db.session import database_now, transaction
 from app.domain.partitions import AskedBlocks
 from app.domain.privacy import Limit
 from app.domain.windows import Window
@@ -25,7 +26,7 @@ from app.services.registrations import DatasetRequest
 from app.services.witness import WitnessJournal
 from app.services.writer import AdmissionWriter
 from tests.divided import COLUMNS, DAYS, ROWS
-from tests.world import World, keyed
+from tests.world import World, api_key, keyed
 
 ROOMY, DELTA, BELOW = "4000", "1e-3", "1e-4"
 CLOSED_DAYS = 10
@@ -95,6 +96,10 @@ def stage(world: World, *, requests: int) -> Scene:
     budgets["pace"] = _open_window(world, budgets["paced"], "pure/1", edge, "0")
     budgets["days_window"] = _open_window(divided, budgets["days"], "basic/1", ROOMY, BELOW)
     people = {**world.people, "runner": replace(world.engineer, is_runner=True)}
+    with transaction(world.make_session) as session:
+        now = database_now(session)
+        # one key each, by the name under which they race
+        session.add_all(api_key(name, each.principal_id, now) for name, each in people.items())
     return Scene(
         {
             name: {
