@@ -1,6 +1,6 @@
 """Jobs as their owners see them: state, progress, result, artifacts, cancel."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from app.db.session import SessionMaker, database_now, snapshot, transaction
 from app.domain.errors import AlreadyResolved, NotFound, ResultNotReady
 from app.services import access, audit, publications, settlement
 from app.services.access import Caller
-from app.services.job_charges import charges_of
+from app.services.job_charges import charges_of, newest_charges
 from app.services.listing import listed
 from app.services.parts import part_json
 
@@ -32,7 +32,7 @@ class Jobs:
         """One job."""
         with snapshot(self.make_session) as session:
             job = _readable(session, caller, job_id)
-            return job_json(session, job, _verdicts(session, [job]))
+            return _jobs_json(session, caller, [job])[0]
 
     def cancel(self, caller: Caller, job_id: UUID) -> dict[str, Any]:
         """Ask for a stop: a queued job ends now, a running one at its next chunk.
@@ -64,7 +64,7 @@ class Jobs:
                     settlement.end_without_result(
                         session, job, "cancelled", now=now, actor=str(caller.principal_id)
                     )
-            return job_json(session, job, _verdicts(session, [job]))
+            return _jobs_json(session, caller, [job])[0]
 
     def result(self, caller: Caller, job_id: UUID) -> dict[str, Any]:
         """What the job released.
@@ -143,8 +143,7 @@ class Jobs:
                 limit=min(limit, PAGE_MOST),
             )
             rows = session.scalars(statement).all()
-            verdicts = _verdicts(session, rows)
-            return [job_json(session, row, verdicts) for row in rows]
+            return _jobs_json(session, caller, rows)
 
 
 def artifact_folder(home: Path, job_id: UUID, fence: int) -> Path:
@@ -157,11 +156,20 @@ def artifacts_of(home: Path, job_id: UUID) -> Path:
     return home / "artifacts" / str(job_id)
 
 
-def job_json(session: Session, job: Job, verdicts: Mapping[UUID, str]) -> dict[str, Any]:
-    """A job in the wire form.
+def _jobs_json(session: Session, caller: Caller, jobs: Sequence[Job]) -> list[dict[str, Any]]:
+    """Jobs in the wire form, each with its verdict and its charge."""
+    verdicts, charges = _verdicts(session, jobs), newest_charges(session, caller, jobs)
+    return [
+        {
+            **_job_json(session, job),
+            "audit_verdict": verdicts.get(job.id),
+            "charge": charges.get(job.id),
+        }
+        for job in jobs
+    ]
 
-    verdicts: what the canaries of trainings came to, by job.
-    """
+
+def _job_json(session: Session, job: Job) -> dict[str, Any]:
     reservation = session.get_one(Reservation, job.reservation_id)
     return {
         "id": str(job.id),
@@ -183,7 +191,6 @@ def job_json(session: Session, job: Job, verdicts: Mapping[UUID, str]) -> dict[s
         "attempts": job.attempts,
         "cancel_requested": job.cancel_requested,
         "failure_code": job.failure_code,
-        "audit_verdict": verdicts.get(job.id),
         "created_at": job.created_at.isoformat(),
         "finished_at": None if job.finished_at is None else job.finished_at.isoformat(),
     }

@@ -169,3 +169,22 @@ def test_the_charges_of_a_job_are_its_entries_in_each_scope(house: World) -> Non
     assert {each["seq"] for each in items if each["budget_id"] == leaf} == {
         each["seq"] for each in entries if each["job"] == house.ids["job 0"]
     }
+
+
+def test_each_job_of_the_list_says_its_newest_entry_where_it_is_charged(house: World) -> None:
+    leaf = house.ids["team budget"]
+    entries = {
+        each["seq"]: each for each in house.ask("GET", f"/budgets/{leaf}/entries").json()["items"]
+    }
+    for job in found(house, "jobs"):
+        charge = job["charge"]
+        assert (charge["budget_id"], charge["budget_name"]) == (leaf, "team")
+        entry = entries[charge["seq"]]
+        assert (entry["job"], entry["kind"]) == (job["id"], charge["kind"])
+        is_over = job["id"] == house.ids["job 1"]
+        assert charge["kind"] == ("voided" if is_over else "reserved")
+        assert charge["alone"]["epsilon"] == ("0" if is_over else "0.1")
+        assert house.ask("GET", f"/jobs/{job['id']}").json()["charge"] == charge
+    member = f"/projects/{house.ids['team']}/members/{house.ids['ml_engineer']}"
+    assert house.ask("DELETE", member, by="admin").is_success
+    assert [each["charge"] for each in found(house, "jobs", by="ml_engineer")] == [None] * 3

@@ -257,10 +257,28 @@ class JobAdmitted(WireAnswer):
     reused_from: IdText | None = None
 
 
+class JobEntryRead(WireAnswer):
+    """One entry of a job in one scope's chain: what was held, charged or given back.
+
+    alone: what its charge would consume of the budget if it were the only one; null of a plan.
+    """
+
+    budget_id: IdText
+    budget_name: str
+    budget_kind: str
+    seq: int
+    kind: str
+    at: TimeText
+    units: int
+    alone: AmountAnswer | None
+
+
 class JobRead(WireAnswer):
     """A job as its owner sees it.
 
     audit_verdict: of a settled training with canaries: `consistent`, `refuted` or `not covered`.
+    charge: its newest entry in the budget of its first input, what is held, charged or given back
+        there; null where the caller may not read that budget.
     """
 
     id: IdText
@@ -278,24 +296,9 @@ class JobRead(WireAnswer):
     cancel_requested: bool
     failure_code: str | None
     audit_verdict: str | None
+    charge: JobEntryRead | None
     created_at: TimeText
     finished_at: TimeText | None
-
-
-class JobEntryRead(WireAnswer):
-    """One entry of a job in one scope's chain: what was held, charged or given back.
-
-    alone: what its charge would consume of the budget if it were the only one; null of a plan.
-    """
-
-    budget_id: IdText
-    budget_name: str
-    budget_kind: str
-    seq: int
-    kind: str
-    at: TimeText
-    units: int
-    alone: AmountAnswer | None
 
 
 class JobCharges(WireAnswer):

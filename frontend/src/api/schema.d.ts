@@ -3614,6 +3614,8 @@ export interface components {
          * @description A job as its owner sees it.
          *
          *     audit_verdict: of a settled training with canaries: `consistent`, `refuted` or `not covered`.
+         *     charge: its newest entry in the budget of its first input, what is held, charged or given back
+         *         there; null where the caller may not read that budget.
          */
         JobRead: {
             /**
@@ -3661,6 +3663,7 @@ export interface components {
             failure_code: string | null;
             /** Audit Verdict */
             audit_verdict: string | null;
+            charge: components["schemas"]["JobEntryRead"] | null;
             /**
              * Created At
              * Format: date-time
@@ -14303,9 +14306,7 @@ export interface operations {
     read_metrics: {
         parameters: {
             query?: never;
-            header?: {
-                authorization?: string | null;
-            };
+            header?: never;
             path?: never;
             cookie?: never;
         };
@@ -14340,6 +14341,15 @@ export interface operations {
             };
             /** @description Not allowed (not-allowed) */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found (not-found) */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
