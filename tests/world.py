@@ -26,6 +26,7 @@ from app.services.changes import Action, ChangeRequest, Changes
 from app.services.closing import VersionFacts
 from app.services.connections import Connections
 from app.services.datasets import Datasets
+from app.services.entries import Entries
 from app.services.idempotency import Keyed
 from app.services.jobs import Jobs
 from app.services.placement import JobRequest, ReservationRequest
@@ -182,7 +183,7 @@ class World:
 
     def bodies(self, budget_id: UUID) -> list[dict[str, Any]]:
         """The entries of a budget's chain, as they were hashed."""
-        rows = self.budgets.entries(self.people["auditor"], budget_id, 0, 200)
+        rows = Entries(self.make_session).list(self.people["auditor"], budget_id, 0, 200)
         return [json.loads(row["body"]) for row in rows]
 
     def inputs(

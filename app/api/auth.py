@@ -30,6 +30,7 @@ TABLE: dict[Right, dict[str, frozenset[Role]]] = {
         "list_budgets": READERS,
         "read_budget": READERS,
         "list_entries": READERS,
+        "export_entries": READERS,
         "list_blocks": READERS,
         "read_timeline": READERS,
         "read_trace": READERS,
@@ -70,6 +71,7 @@ TABLE: dict[Right, dict[str, frozenset[Role]]] = {
         "list_discrepancies": OVERSIGHT | ADMIN,
         "verify_ledger": OVERSIGHT | ADMIN,
         "export_ledger": OVERSIGHT,
+        "read_checkpoint": OVERSIGHT,
     },
     "submit": {
         "quote": ENGINEER,

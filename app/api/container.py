@@ -22,6 +22,7 @@ from app.services.connections import Connections
 from app.services.datasets import Datasets
 from app.services.delegations import Delegations
 from app.services.discrepancies import Discrepancies
+from app.services.entries import Entries
 from app.services.export import Exports
 from app.services.identities import Identities
 from app.services.identity_provider import IdentityProvider
@@ -64,6 +65,7 @@ class Services:
     datasets: Datasets
     delegations: Delegations
     discrepancies: Discrepancies
+    entries: Entries
     exports: Exports
     identities: Identities
     jobs: Jobs
@@ -138,6 +140,7 @@ class Services:
             datasets=Datasets(make_session, pending_most),
             delegations=Delegations(make_session),
             discrepancies=Discrepancies(make_session, pending_most),
+            entries=Entries(make_session),
             exports=Exports(make_session),
             identities=Identities(make_session, provider),
             jobs=Jobs(make_session, home),

@@ -1,7 +1,5 @@
 """Budgets: propose a root, open an allocation, read a scope and its chain."""
 
-import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -14,9 +12,8 @@ from sqlalchemy.orm import Session
 
 from app.db.models import Budget, DatasetRow, Project
 from app.db.repositories import budgets as budget_rows
-from app.db.repositories import entries as entry_rows
 from app.db.session import SessionMaker, database_now, snapshot
-from app.domain.accounting.filters import Policy, make_policy
+from app.domain.accounting.filters import make_policy
 from app.domain.accounting.milestones import milestones_passed
 from app.domain.accounting.plan_units import PLAN_ACCOUNTANT, PlanUnits
 from app.domain.accounting.plans import Slot
@@ -118,30 +115,6 @@ class Budgets:
         """
         with snapshot(self.make_session) as session:
             return budget_json(session, readable(session, caller, budget_id))
-
-    def entries(
-        self,
-        caller: Caller,
-        budget_id: UUID,
-        after_seq: int | None,
-        limit: int,
-        *,
-        kind: str | None = None,
-        newest_first: bool = False,
-    ) -> list[dict[str, Any]]:
-        """Entries in chain order or from its end, each with its canonical body and its hash."""
-        with snapshot(self.make_session) as session:
-            budget = readable(session, caller, budget_id)
-            policy = None if plans.is_plan(budget) else policies.policy_of(budget)
-            rows = entry_rows.listed(
-                session,
-                budget.id,
-                kind=kind,
-                newest_first=newest_first,
-                last=after_seq,
-                limit=limit,
-            )
-            return [entry_json(row.seq, row.body, row.hash, policy) for row in rows]
 
     def verification(self, caller: Caller) -> dict[str, Any]:
         """Replay every chain from genesis and compare hashes, heads and balances (L4)."""
@@ -271,31 +244,6 @@ def _amounts(scope: Budget) -> dict[str, Any]:
     none = dict.fromkeys(("committed", "reserved", "consumed", "remaining"))
     shown = {"worst_block": None, "plan": plans.plan_json(scope)}
     return {"limit": plans.limit_of(scope), **none, **shown}
-
-
-def entry_json(seq: int, body: str, entry_hash: str, policy: Policy | None) -> dict[str, Any]:
-    """An entry for a reader: its own bytes, and its charge as the epsilon it would take alone.
-
-    policy: None of a plan, of which no part has a figure of its own.
-    """
-    document: Mapping[str, Any] = json.loads(body)
-    charge = Loss.from_json(document["charge"])
-    return {
-        "seq": seq,
-        "kind": document["kind"],
-        "at": document["at"],
-        "actor": document["actor"],
-        "job": document["job"],
-        "reservation": document["reservation"],
-        "resolves": document["resolves"],
-        "parts": document["parts"],
-        "charge_alone": None
-        if policy is None
-        else policies.amount_json(policies.alone(policy, charge)),
-        "hash": entry_hash,
-        "prev": document["prev"],
-        "body": body,
-    }
 
 
 def open_change(budget: Budget) -> dict[str, Any]:

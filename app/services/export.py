@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 
 from app.db.models import CheckpointRow, Entry, PriceRow
 from app.db.session import SessionMaker, database_now, snapshot
+from app.domain.errors import NotFound
 from app.domain.ledger import canonical_bytes, time_text
 from app.services import access
 from app.services.access import Caller
@@ -47,6 +48,30 @@ class Exports:
         """
         access.require_role(caller, "auditor", "compliance_officer", action="export the ledger")
         return chunks(lines(self.make_session, with_tail=with_tail))
+
+    def checkpoint(self, caller: Caller) -> dict[str, Any]:
+        """The newest checkpoint as its row has it: a reader checks it by himself.
+
+        Raises:
+            NotAllowed: neither an auditor nor a compliance officer.
+            NotFound: none was ever signed.
+        """
+        access.require_role(caller, "auditor", "compliance_officer", action="read a checkpoint")
+        with snapshot(self.make_session) as session:
+            row = session.scalar(select(CheckpointRow).order_by(CheckpointRow.seq.desc()).limit(1))
+            if row is None:
+                raise NotFound("checkpoint", "newest")
+            return {
+                "seq": row.seq,
+                "at": row.created_at.isoformat(),
+                "body": row.body,
+                "hash": row.hash,
+                "signature": row.signature,
+                "heads": [
+                    {"budget_id": budget, "seq": seq, "hash": digest}
+                    for budget, seq, digest in row.heads
+                ],
+            }
 
 
 def lines(make_session: SessionMaker, *, with_tail: bool = False) -> Iterator[bytes]:

@@ -25,6 +25,7 @@ from app.services.access import Caller
 from app.services.approvals import Approvals
 from app.services.changes import ChangeRequest, Changes
 from app.services.datasets import Datasets
+from app.services.entries import Entries
 from app.services.registrations import DatasetRequest
 from app.services.sweep import sweep
 from tests.world import World, keyed
@@ -115,7 +116,7 @@ def test_a_dataset_has_one_root_for_ever_and_a_rejected_proposal_is_no_root(worl
 
 def test_the_opening_entry_names_both_people_and_holds_the_whole_policy(world: World) -> None:
     root = world.open_root("rdp-mix/1", "2", "1e-6")
-    entry = world.budgets.entries(world.people["auditor"], root, 0, 10)[0]
+    entry = Entries(world.make_session).list(world.people["auditor"], root, 0, 10)[0]
     assert str(world.people["officer"].principal_id) in entry["body"]
     assert str(world.people["second_officer"].principal_id) in entry["body"]
     assert '"weights_2p80"' in entry["body"]

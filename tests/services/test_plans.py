@@ -24,6 +24,7 @@ from app.domain.privacy import Limit, Loss
 from app.domain.windows import parse_window
 from app.services import opening, plans
 from app.services.admission import Admissions, QuoteRequest
+from app.services.entries import Entries
 from app.services.opening import OpeningRequest, Openings
 from app.services.placement import JobRequest
 from app.services.pricing import InputRequest
@@ -575,7 +576,7 @@ def test_a_plan_is_never_shown_with_the_figures_of_a_filter(world: World, root: 
     assert "if_fixed_in_advance" not in above
     shown = timeline(world.make_session, auditor, plan_id)
     assert (shown["points"], shown["with_reservations"]) == ([], None)
-    rows = world.budgets.entries(auditor, plan_id, 0, 10)
+    rows = Entries(world.make_session).list(auditor, plan_id, 0, 10)
     assert [row["charge_alone"] for row in rows] == [None, None]
 
 

@@ -1,4 +1,4 @@
-"""Budgets: scopes, their entries and their statement."""
+"""Budgets: scopes, what they hold and their statement."""
 
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -17,7 +17,6 @@ from app.api.schemas.budgets import (
     BudgetCreated,
     BudgetPage,
     BudgetRead,
-    EntryPage,
     StatementRead,
     TimelineRead,
     TraceRead,
@@ -30,7 +29,6 @@ from app.domain.errors import (
     ScopeClosed,
     TooManyPending,
 )
-from app.domain.ledger import EntryKind
 from app.services.block_strips import block_strip
 from app.services.statements import statement
 from app.services.timeline import timeline
@@ -105,24 +103,6 @@ def read_budget(
     document = services.budgets.get(caller, budget_id)
     set_etag(response, document["version"])
     return document
-
-
-@router.get("/{budget_id}/entries", response_model=EntryPage, responses=problems(NotFound))
-def list_entries(
-    budget_id: UUID,
-    caller: CallerDep,
-    services: ServicesDep,
-    kind: Annotated[EntryKind | None, Query()] = None,
-    order: pagination.Order = None,
-    cursor: pagination.Cursor = None,
-    limit: pagination.Limit = pagination.PAGE_DEFAULT,
-) -> dict[str, Any]:
-    """The chain of a budget from its first entry on, or from its last one back (L4)."""
-    after, newest = pagination.read_number(cursor, "seq"), order == "newest"
-    found = services.budgets.entries(
-        caller, budget_id, after, limit, kind=kind, newest_first=newest
-    )
-    return pagination.page(found, limit, "seq")
 
 
 @router.get("/{budget_id}/blocks", response_model=BlockPage, responses=problems(NotFound))

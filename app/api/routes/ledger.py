@@ -1,6 +1,6 @@
-"""The whole ledger as one file, to be checked by others with the verifier that stands alone."""
+"""What others check the ledger by: all of it as one file, and where it was signed last."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
@@ -9,6 +9,8 @@ from app.api.auth import CallerDep
 from app.api.container import ServicesDep
 from app.api.problems import problems
 from app.api.reading import StrictRoute
+from app.api.schemas.ledger import CheckpointRead
+from app.domain.errors import NotFound
 
 router = APIRouter(prefix="/ledger", tags=["oversight"], route_class=StrictRoute)
 
@@ -35,3 +37,9 @@ def export_ledger(
     bundle = services.exports.bundle(caller, with_tail=with_tail)
     headers = {"Content-Disposition": f'attachment; filename="{NAME}"'}
     return StreamingResponse(bundle, media_type=MEDIA_TYPE, headers=headers)
+
+
+@router.get("/checkpoint", response_model=CheckpointRead, responses=problems(NotFound))
+def read_checkpoint(caller: CallerDep, services: ServicesDep) -> dict[str, Any]:
+    """The newest signed checkpoint as it is stored, with the heads that its root was made of."""
+    return services.exports.checkpoint(caller)

@@ -10,8 +10,8 @@ from app.api.auth import CallerDep
 from app.api.container import ServicesDep
 from app.api.problems import problems
 from app.api.reading import StrictRoute
-from app.api.schemas.budgets import VerificationRead
 from app.api.schemas.changes import DiscrepancyPage
+from app.api.schemas.ledger import VerificationRead
 from app.api.schemas.people import AuditEventPage
 from app.domain.errors import NotFound
 

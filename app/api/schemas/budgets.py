@@ -241,29 +241,6 @@ class BlockPage(WireAnswer):
     next: str | None
 
 
-class EntryRead(WireAnswer):
-    """One entry of a chain: `body` are the very bytes that `hash` was taken over."""
-
-    seq: int
-    kind: str
-    at: TimeText
-    actor: str
-    job: str | None
-    reservation: str | None
-    resolves: str | None
-    parts: list[dict[str, Any]]
-    hash: str
-    prev: str
-    body: str
-
-
-class EntryPage(WireAnswer):
-    """Entries in chain order."""
-
-    items: list[EntryRead]
-    next: str | None
-
-
 class PointRead(WireAnswer):
     """What was consumed at a moment."""
 
@@ -416,20 +393,3 @@ class DecisionRead(WireAnswer):
     """What the decision did."""
 
     state: str
-
-
-class FaultRead(WireAnswer):
-    """The first thing wrong with one chain."""
-
-    budget_id: IdText
-    seq: int
-    reason: str
-
-
-class VerificationRead(WireAnswer):
-    """Every chain walked from its first entry, and compared with the balances."""
-
-    budgets: int
-    entries: int
-    verified: bool
-    faults: list[FaultRead]

@@ -516,26 +516,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/budgets/{budget_id}/entries": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * List Entries
-         * @description The chain of a budget from its first entry on, or from its last one back (L4).
-         */
-        get: operations["list_entries"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/v1/budgets/{budget_id}/blocks": {
         parameters: {
             query?: never;
@@ -611,6 +591,49 @@ export interface paths {
          *     what the lifetime has consumed, and need the right to read that.
          */
         get: operations["read_statement"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/budgets/{budget_id}/entries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Entries
+         * @description The chain of a budget from its first entry on, or from its last one back (L4).
+         */
+        get: operations["list_entries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/budgets/{budget_id}/entries/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export Entries
+         * @description The same entries as one table in CSV, however many there are.
+         *
+         *     A leading apostrophe marks a text that a spreadsheet would take for a formula. The bytes that
+         *     were hashed are not in it: `/v1/ledger/export` has them.
+         */
+        get: operations["export_entries"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1479,6 +1502,26 @@ export interface paths {
          * @description Every entry, price and signed checkpoint, up to the newest checkpoint.
          */
         get: operations["export_ledger"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/ledger/checkpoint": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read Checkpoint
+         * @description The newest signed checkpoint as it is stored, with the heads that its root was made of.
+         */
+        get: operations["read_checkpoint"];
         put?: never;
         post?: never;
         delete?: never;
@@ -2577,6 +2620,31 @@ export interface components {
             [key: string]: unknown;
         };
         /**
+         * CheckpointRead
+         * @description A signed checkpoint: `body` are the very bytes that were hashed and signed under their tag.
+         *
+         *     heads: all that the root in the body was made of, in the order of the budgets' ids.
+         */
+        CheckpointRead: {
+            /** Seq */
+            seq: number;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Body */
+            body: string;
+            /** Hash */
+            hash: string;
+            /** Signature */
+            signature: string;
+            /** Heads */
+            heads: components["schemas"]["HeadRead"][];
+        } & {
+            [key: string]: unknown;
+        };
+        /**
          * ClaimRead
          * @description How often a claim is right that one unit was in it.
          */
@@ -3211,7 +3279,7 @@ export interface components {
         };
         /**
          * EntryPage
-         * @description Entries in chain order.
+         * @description Entries in chain order, or from its end back.
          */
         EntryPage: {
             /** Items */
@@ -3224,6 +3292,9 @@ export interface components {
         /**
          * EntryRead
          * @description One entry of a chain: `body` are the very bytes that `hash` was taken over.
+         *
+         *     actor_name: of a person whom the caller may know by name. charge_alone: what the charge would
+         *     consume if it were the only one; null of a plan, of which no part has a figure.
          */
         EntryRead: {
             /** Seq */
@@ -3237,6 +3308,8 @@ export interface components {
             at: string;
             /** Actor */
             actor: string;
+            /** Actor Name */
+            actor_name: string | null;
             /** Job */
             job: string | null;
             /** Reservation */
@@ -3247,6 +3320,7 @@ export interface components {
             parts: {
                 [key: string]: unknown;
             }[];
+            charge_alone: components["schemas"]["AmountAnswer"] | null;
             /** Hash */
             hash: string;
             /** Prev */
@@ -3365,6 +3439,23 @@ export interface components {
              * Format: date-time
              */
             granted_at: string;
+        } & {
+            [key: string]: unknown;
+        };
+        /**
+         * HeadRead
+         * @description Where the chain of one budget stood: its last number and that entry's hash.
+         */
+        HeadRead: {
+            /**
+             * Budget Id
+             * Format: uuid
+             */
+            budget_id: string;
+            /** Seq */
+            seq: number;
+            /** Hash */
+            hash: string;
         } & {
             [key: string]: unknown;
         };
@@ -8200,90 +8291,6 @@ export interface operations {
             };
         };
     };
-    list_entries: {
-        parameters: {
-            query?: {
-                kind?: ("opened" | "reserved" | "posted" | "voided" | "opening" | "refreshed" | "raised" | "lowered" | "frozen" | "thawed" | "closed" | "transferred" | "rate_limited" | "published") | null;
-                /** @description What comes first; else as it is said. */
-                order?: ("oldest" | "newest") | null;
-                /** @description `next` of the page before; opaque. */
-                cursor?: string | null;
-                /** @description The most items of one page. */
-                limit?: number;
-            };
-            header?: never;
-            path: {
-                budget_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["EntryPage"];
-                };
-            };
-            /** @description The request is malformed */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Not authenticated (not-authenticated) */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Not allowed (not-allowed) */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Not found (not-found) */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description A value is not usable (invalid-parameter) */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
     list_blocks: {
         parameters: {
             query?: {
@@ -8582,6 +8589,192 @@ export interface operations {
             };
             /** @description A scope is not open (scope-closed) */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A value is not usable (invalid-parameter) */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_entries: {
+        parameters: {
+            query?: {
+                /** @description What comes first; else as it is said. */
+                order?: ("oldest" | "newest") | null;
+                /** @description `next` of the page before; opaque. */
+                cursor?: string | null;
+                /** @description The most items of one page. */
+                limit?: number;
+                kind?: ("opened" | "reserved" | "posted" | "voided" | "opening" | "refreshed" | "raised" | "lowered" | "frozen" | "thawed" | "closed" | "transferred" | "rate_limited" | "published") | null;
+                /** @description An id, the name of a person, or a part of the service such as `sweep`. */
+                actor?: string | null;
+                job?: string | null;
+                /** @description Not before this time. */
+                since?: string | null;
+                /** @description Not at this time or later. */
+                before?: string | null;
+                from_seq?: number | null;
+                to_seq?: number | null;
+                /** @description The id of an entry or of what it names, or how its hash begins. */
+                search?: string | null;
+            };
+            header?: never;
+            path: {
+                budget_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EntryPage"];
+                };
+            };
+            /** @description The request is malformed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not authenticated (not-authenticated) */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed (not-allowed) */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found (not-found) */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A value is not usable (invalid-parameter) */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    export_entries: {
+        parameters: {
+            query?: {
+                /** @description What comes first; else as it is said. */
+                order?: ("oldest" | "newest") | null;
+                kind?: ("opened" | "reserved" | "posted" | "voided" | "opening" | "refreshed" | "raised" | "lowered" | "frozen" | "thawed" | "closed" | "transferred" | "rate_limited" | "published") | null;
+                /** @description An id, the name of a person, or a part of the service such as `sweep`. */
+                actor?: string | null;
+                job?: string | null;
+                /** @description Not before this time. */
+                since?: string | null;
+                /** @description Not at this time or later. */
+                before?: string | null;
+                from_seq?: number | null;
+                to_seq?: number | null;
+                /** @description The id of an entry or of what it names, or how its hash begins. */
+                search?: string | null;
+            };
+            header?: never;
+            path: {
+                budget_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The entries, line by line */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
+                };
+            };
+            /** @description The request is malformed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not authenticated (not-authenticated) */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed (not-allowed) */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found (not-found) */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -12788,6 +12981,80 @@ export interface operations {
             };
             /** @description Not allowed (not-allowed) */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A value is not usable (invalid-parameter) */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    read_checkpoint: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CheckpointRead"];
+                };
+            };
+            /** @description The request is malformed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not authenticated (not-authenticated) */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed (not-allowed) */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found (not-found) */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
