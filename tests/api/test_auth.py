@@ -3,6 +3,7 @@
 import itertools
 import re
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 from uuid import uuid4
 
@@ -16,14 +17,15 @@ from app.settings import Settings
 from tests.api.world import ROLES, World
 
 
-def operations() -> list[tuple[str, str, str]]:
+@cache
+def operations() -> tuple[tuple[str, str, str], ...]:
     """(operation id, method, path) of every route, from the description that callers read."""
     document = create_app(Settings()).openapi()
-    return [
+    return tuple(
         (operation["operationId"], method.upper(), path)
         for path, methods in document["paths"].items()
         for method, operation in methods.items()
-    ]
+    )
 
 
 # what a path names by something other than a UUID
