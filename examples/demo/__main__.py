@@ -6,14 +6,16 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
+from app.api.page import BuiltPage
 from app.db.session import make_engine, make_session_maker
-from app.embedded import HouseRefused, running
+from app.embedded import House, HouseRefused, running
 from app.settings import Settings
 from app.supervision import ChildFailed
-from examples.demo import data
+from examples.demo import data, people
 from examples.demo.scenario import Scenario
 from examples.demo.stage import Quiet, Stage, Terminal
 
@@ -44,28 +46,39 @@ def main() -> int:
             if house.admin_key is None:
                 raise RuntimeError("a fresh demo found people in its database")
             engine = make_engine(house.settings.database_url)
-            scenario = Scenario(
-                house.url, folder.resolve(), make_session_maker(engine), stage, began_s
-            )
-            facts = scenario.play(house.admin_key)
+            scenario = Scenario(folder.resolve(), make_session_maker(engine), stage, began_s)
+            with closing(people.introduce(house.url, house.admin_key)) as cast:
+                facts = scenario.play(cast)
             engine.dispose()
             if arguments.json:
                 sys.stdout.write(json.dumps(facts, indent=1) + "\n")
                 sys.stdout.flush()
             if not arguments.once:
-                stage.act("Serving", f"{house.url} until Ctrl-C; the administrator's key:")
-                stage.say(f"  {house.admin_key}")
-                stage.say(f"  curl -H 'Authorization: Bearer KEY' {house.url}/v1/budgets")
-                stage.say("and the auditor's, who may ask for reports in json, html or pdf:")
-                stage.say(
-                    f"  export EPSILON_URL={house.url} EPSILON_API_KEY={scenario.auditor_key}"
-                )
-                stage.say("  .venv/bin/epsilon-ledger report --dataset flights --format pdf")
+                stage.act("Serving", "Until Ctrl-C.")
+                # a document that is kept holds no secret
+                invite(house, cast, sys.stderr if arguments.json else sys.stdout)
                 house.serve()
     except (HouseRefused, ChildFailed) as refusal:
         sys.stderr.write(f"{refusal}\n")
         return 1
     return 0 if is_as_promised(facts) else 1
+
+
+def invite(house: House, cast: people.Cast, to: TextIO) -> None:
+    """Write where the page is and who may sign in there, and how to ask without it."""
+    made = people.passwords(house.url, house.admin_key or "", cast.ids)
+    lines = list(people.ways_in(house.url, made))
+    if not BuiltPage().is_built:
+        lines.append("(the page is not built yet: at that address stands how to)")
+    lines += [
+        "or ask the API with the auditor's key:",
+        f"  export EPSILON_URL={house.url} EPSILON_API_KEY={cast.auditor_key}",
+        "  .venv/bin/epsilon-ledger report --dataset flights --format pdf",
+        f'  curl -H "Authorization: Bearer $EPSILON_API_KEY" {house.url}/v1/budgets',
+    ]
+    # as they are: a line that is broken to fit cannot be copied
+    to.write("\n".join(lines) + "\n")
+    to.flush()
 
 
 def is_as_promised(facts: Mapping[str, Any]) -> bool:

@@ -14,7 +14,8 @@ from uuid import UUID
 
 from app.client import EpsilonLedger, Refused
 from app.db.session import SessionMaker
-from examples.demo import declarations, truth
+from examples.demo import declarations, people, truth
+from examples.demo.people import Cast
 from examples.demo.stage import Stage
 
 # an outside tool asks for far more steps than the team's budget holds
@@ -29,86 +30,32 @@ REPORT_FORMS = ("json", "html", "pdf")
 
 
 @dataclass
-class Cast:
-    """One client a person, and the ids of what they made."""
-
-    admin: EpsilonLedger
-    officer: EpsilonLedger
-    second_officer: EpsilonLedger
-    engineer: EpsilonLedger
-    auditor: EpsilonLedger
-    project_id: str
-    datasets: dict[str, str] = field(default_factory=dict)
-    roots: dict[str, str] = field(default_factory=dict)
-    team_budget_id: str = ""
-
-    def close(self) -> None:
-        """Give all connections back."""
-        for client in (
-            self.admin,
-            self.officer,
-            self.second_officer,
-            self.engineer,
-            self.auditor,
-        ):
-            client.close()
-
-
-@dataclass
 class Scenario:
     """One run of the story against a fresh house."""
 
-    url: str
     folder: Path
     make_session: SessionMaker
     stage: Stage
     began_s: float
     facts: dict[str, Any] = field(default_factory=dict)
-    auditor_key: str = ""
 
-    def play(self, admin_key: str) -> dict[str, Any]:
+    def play(self, cast: Cast) -> dict[str, Any]:
         """All acts in order; gives the facts that --json prints."""
-        cast = self.introduce(admin_key)
-        try:
-            self.register(cast)
-            self.query(cast)
-            self.refuse(cast)
-            self.train(cast)
-            self.read_the_ledger(cast)
-            self.report(cast)
-            return self.facts
-        finally:
-            cast.close()
+        self.present()
+        self.register(cast)
+        self.query(cast)
+        self.refuse(cast)
+        self.train(cast)
+        self.read_the_ledger(cast)
+        self.report(cast)
+        self.ask_for_more(cast)
+        return self.facts
 
-    def introduce(self, admin_key: str) -> Cast:
-        """One person a role, a second officer, and a team."""
+    def present(self) -> None:
+        """Who there is."""
         self.stage.act("1  People", "One person a role; nobody approves their own change.")
-        admin = EpsilonLedger(self.url, admin_key)
-        clients = {}
-        ids = {}
-        for name, role in (
-            ("Olga, officer", "compliance_officer"),
-            ("Omar, second officer", "compliance_officer"),
-            ("Elif, engineer", "ml_engineer"),
-            ("Aiko, auditor", "auditor"),
-        ):
-            person = admin.post("/v1/people", {"name": name, "roles": [role]})
-            key = admin.post("/v1/api-keys", {"principal_id": person["id"]})
-            clients[name.split(",")[0]] = EpsilonLedger(self.url, key["key"])
-            ids[name.split(",")[0]] = person["id"]
-            if role == "auditor":
-                self.auditor_key = key["key"]
-            self.stage.say(f"  {name}: {role}")
-        project = admin.post("/v1/projects", {"name": "delays and digits"})
-        admin.post(f"/v1/projects/{project['id']}/members", {"principal_id": ids["Elif"]})
-        return Cast(
-            admin,
-            clients["Olga"],
-            clients["Omar"],
-            clients["Elif"],
-            clients["Aiko"],
-            project["id"],
-        )
+        for name, role, what in people.CAST:
+            self.stage.say(f"  {name}, {what}: {role}")
 
     def register(self, cast: Cast) -> None:
         """Datasets by an officer, a lifetime root by two, an allocation for the team."""
@@ -432,6 +379,21 @@ class Scenario:
         self.facts["report"]["status_counts"] = counts
         said = ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in counts.items())
         self.stage.say(f"  criteria: {said}")
+
+    def ask_for_more(self, cast: Cast) -> None:
+        """A raise of the digits' budget, left for whoever plays the second officer."""
+        self.stage.act("8  A change that waits", "It takes effect once a second officer agrees.")
+        digits = cast.roots["digits"]
+        cast.officer.post(
+            f"/v1/budgets/{digits}/changes",
+            {
+                "action": "raise",
+                "limit": {"epsilon": "10"},
+                "reason": "a second training run, after the review of the first",
+            },
+            if_match=cast.officer.get(f"/v1/budgets/{digits}")["version"],
+        )
+        self.stage.say("  digits: Olga asks for epsilon 10 in place of 8; Omar decides")
 
     def _posted_entry(self, cast: Cast, budget_id: str, job_id: str) -> dict[str, Any]:
         return next(
