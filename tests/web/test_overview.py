@@ -1,15 +1,9 @@
 """An officer sees what is in danger, why, and what waits; on a phone and in the dark too."""
 
-import gzip
-import json
-
 import pytest
 
-from app.api.page import FOLDER
 from tests.api.world import budget_body, open_root, register, reservation_body
 from tests.web.visit import House, Scheme
-
-FIRST_LOAD_BYTES_MOST = 200_000
 
 
 @pytest.fixture(scope="module")
@@ -92,15 +86,3 @@ def test_axe_finds_nothing_on_the_way_in(house: House, scheme: Scheme) -> None:
         visit.page.get_by_role("textbox", name="Name").wait_for()
         assert visit.axe() == []
         assert visit.overflow_px() == 0
-
-
-def test_the_first_load_is_small(house: House) -> None:
-    chunks = json.loads((FOLDER / "manifest.json").read_text("utf-8"))
-    waiting = [name for name, each in chunks.items() if each.get("isEntry")]
-    loaded: set[str] = set()
-    while waiting:
-        if (name := waiting.pop()) not in loaded:
-            loaded.add(name)
-            waiting += chunks[name].get("imports", [])
-    sent = [len(gzip.compress((FOLDER / chunks[name]["file"]).read_bytes())) for name in loaded]
-    assert 0 < sum(sent) <= FIRST_LOAD_BYTES_MOST
