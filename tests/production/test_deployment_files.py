@@ -284,8 +284,7 @@ def test_what_the_images_are_built_from_is_there_and_sent_to_the_engine() -> Non
     sources = {each.rstrip("/") for words in copied for each in words if words[0][:2] != "--"}
     assert len(sources) >= 8
     for source in sources:
-        # the page may not have been written yet; everything else has
-        assert (ROOT / source).exists() or source.startswith("frontend"), source
+        assert (ROOT / source).exists(), source
         assert any(source == each or source.startswith(f"{each}/") for each in let_in), source
 
 
