@@ -1156,7 +1156,7 @@ def _line_text(line: Mapping[str, Any]) -> str:
     else:
         said = str(line.get("stage") or "running")
     if line.get("epsilon") is not None:
-        said += f", epsilon so far {line['epsilon']}"
+        said += f", epsilon so far {line['epsilon']} at delta {line.get('delta', 'unknown')}"
     if line.get("seconds_left") is not None:
         said += f", about {line['seconds_left']} s left"
     return said

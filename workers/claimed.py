@@ -71,12 +71,19 @@ class ClaimedLedger:
         self._journal.record(touches)
 
     def progress(self, fields: Mapping[str, Any]) -> None:
-        """Publish a progress row with the epsilon that the job has started so far (R13)."""
+        """Publish a progress row with the epsilon that the job has started so far (R13).
+
+        Beside it stands the delta at which that epsilon holds, which is the budget's.
+        """
 
         def write(session: Session) -> None:
             budget, loss = settlement.started_loss(session, self._held.job_id)
-            spent = policies.alone(policies.policy_of(budget), loss)
-            row = {**fields, "epsilon": spent.epsilon, "delta": spent.delta}
+            policy = policies.policy_of(budget)
+            row = {
+                **fields,
+                "epsilon": policies.alone(policy, loss).epsilon,
+                "delta": policies.bound_delta(policy, loss.delta_atto),
+            }
             settlement.progress(session, self._held, row, now=database_now(session))
 
         self._transact(write)

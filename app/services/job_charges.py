@@ -18,7 +18,8 @@ def charges_of(session: Session, caller: Caller, reservation_id: UUID) -> list[d
     """The entries of a reservation, scope by scope in the order of each chain; a step.
 
     `alone` is what the entry's charge would consume of that budget if it were the only one: zero
-    where what was held was given back, None of a plan, no part of which has a figure (R10).
+    where what was held was given back, None of a plan, no part of which has a figure (R10). Its
+    epsilon holds at `at_delta`, and its own delta is the part of that which mechanisms bring.
     """
     rows = session.execute(
         select(Entry, Budget)
@@ -67,9 +68,11 @@ def newest_charges(
 
 def _entry_json(entry: Entry, budget: Budget) -> dict[str, Any]:
     body = json.loads(entry.body)
-    charge = Loss.from_json(body["charge"])
-    is_plan = budget.plan_units is not None
-    alone = None if is_plan else policies.alone(policies.policy_of(budget), charge)
+    alone = at_delta = None
+    if budget.plan_units is None:
+        policy, charge = policies.policy_of(budget), Loss.from_json(body["charge"])
+        alone = policies.amount_json(policies.alone(policy, charge))
+        at_delta = policies.bound_delta(policy, charge.delta_atto)
     return {
         "budget_id": str(budget.id),
         "budget_name": budget.name,
@@ -78,5 +81,6 @@ def _entry_json(entry: Entry, budget: Budget) -> dict[str, Any]:
         "kind": entry.kind,
         "at": entry.created_at.isoformat(),
         "units": sum(part["units"] for part in body["parts"]),
-        "alone": None if alone is None else policies.amount_json(alone),
+        "alone": alone,
+        "at_delta": at_delta,
     }

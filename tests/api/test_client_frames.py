@@ -67,7 +67,7 @@ def test_progress_is_shown_to_a_terminal_and_to_nobody_else(
 
 
 def test_a_line_of_progress_says_where_a_run_is_and_what_it_has_spent() -> None:
-    line: dict[str, Any] = {"step": 3, "steps": 10, "epsilon": "0.4", "seconds_left": 12}
-    said = client_module._line_text(line)
-    assert said == "step 3 of 10, epsilon so far 0.4, about 12 s left"
+    line: dict[str, Any] = {"step": 3, "steps": 10, "epsilon": "0.4", "delta": "1e-6"}
+    said = client_module._line_text({**line, "seconds_left": 12})
+    assert said == "step 3 of 10, epsilon so far 0.4 at delta 1e-6, about 12 s left"
     assert client_module._line_text({"stage": "counting"}) == "counting"

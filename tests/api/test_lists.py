@@ -184,6 +184,7 @@ def test_each_job_of_the_list_says_its_newest_entry_where_it_is_charged(house: W
         is_over = job["id"] == house.ids["job 1"]
         assert charge["kind"] == ("voided" if is_over else "reserved")
         assert charge["alone"]["epsilon"] == ("0" if is_over else "0.1")
+        assert charge["at_delta"] == "0"
         assert house.ask("GET", f"/jobs/{job['id']}").json()["charge"] == charge
     member = f"/projects/{house.ids['team']}/members/{house.ids['ml_engineer']}"
     assert house.ask("DELETE", member, by="admin").is_success

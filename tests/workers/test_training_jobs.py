@@ -100,6 +100,13 @@ def test_a_run_that_looks_at_the_norms_first_is_charged_for_both_and_says_what_i
     assert kinds(world, job) == ["reserved", "posted"]
     assert (world.budget(root).committed, world.budget(root).reserved) == (both, Loss.zero())
     result = world.jobs.result(world.engineer, job_id)
+    lines = world.jobs.progress_after(world.engineer, job_id, 0)
+    # an epsilon of this filter holds at the delta of its budget, though the job brings none
+    assert [(each["step"], each["delta"]) for each in lines] == [(10, "0.00001"), (20, "0.00001")]
+    assert Decimal(lines[0]["epsilon"]) < Decimal(lines[1]["epsilon"])
+    posted = world.jobs.charges(world.engineer, job_id)[-1]
+    assert (posted["kind"], posted["at_delta"]) == ("posted", "0.00001")
+    assert posted["alone"]["epsilon"] == lines[1]["epsilon"]
     assert Decimal(result["clip_norm_l2"]) in clip_grid()
     assert result["audit"]["verdict"] == "consistent"
     assert world.verified()

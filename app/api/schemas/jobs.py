@@ -261,6 +261,7 @@ class JobEntryRead(WireAnswer):
     """One entry of a job in one scope's chain: what was held, charged or given back.
 
     alone: what its charge would consume of the budget if it were the only one; null of a plan.
+    at_delta: the delta at which that epsilon is proven: the budget's, not that of the job alone.
     """
 
     budget_id: IdText
@@ -271,6 +272,7 @@ class JobEntryRead(WireAnswer):
     at: TimeText
     units: int
     alone: AmountAnswer | None
+    at_delta: str | None
 
 
 class JobRead(WireAnswer):

@@ -3636,6 +3636,7 @@ export interface components {
          * @description One entry of a job in one scope's chain: what was held, charged or given back.
          *
          *     alone: what its charge would consume of the budget if it were the only one; null of a plan.
+         *     at_delta: the delta at which that epsilon is proven: the budget's, not that of the job alone.
          */
         JobEntryRead: {
             /**
@@ -3659,6 +3660,8 @@ export interface components {
             /** Units */
             units: number;
             alone: components["schemas"]["AmountAnswer"] | null;
+            /** At Delta */
+            at_delta: string | null;
         } & {
             [key: string]: unknown;
         };
