@@ -1,3 +1,4 @@
+import type { Fits } from "../../api/quotes"
 import { shownDelta } from "../../lib/amounts"
 
 /** Asking once more for what a job asked, with less of it where only that fits. */
@@ -6,13 +7,6 @@ export type Spec = { [key: string]: unknown }
 
 /** What is asked for instead; absent is as it was. */
 export type Change = { epsilon?: string; steps?: number; noise_multiplier?: string }
-
-/** What the service says would pass on the whole path; null and absent are what would not. */
-export type Fits = {
-  max_units?: number
-  epsilon?: string | null
-  noise_multiplier_at_asked_units?: string | null
-}
 
 /** The form of a new job, filled in like an earlier one. */
 export function againPlace(job_id: string, change: Change = {}): string {
