@@ -85,12 +85,12 @@ STOPSIGNAL SIGTERM
 FROM running AS worker
 COPY --from=worker-packages /opt/venv /opt/venv
 ENV REMAP_SIGTERM=SIGQUIT
-CMD ["python", "-m", "celery", "-A", "workers.celery_app", "worker", "--pool", "prefork", "--concurrency", "1", "--queues", "cpu,reports", "--without-gossip", "--without-mingle", "--loglevel", "INFO"]
+CMD ["python", "-m", "celery", "--quiet", "-A", "workers.celery_app", "worker", "--pool", "prefork", "--concurrency", "1", "--queues", "cpu,reports", "--without-gossip", "--without-mingle", "--loglevel", "INFO"]
 
 FROM running AS worker-gpu
 COPY --from=worker-gpu-packages /opt/venv /opt/venv
 ENV REMAP_SIGTERM=SIGQUIT
-CMD ["python", "-m", "celery", "-A", "workers.celery_app", "worker", "--pool", "solo", "--queues", "gpu", "--hostname", "gpu0@%h", "--without-gossip", "--without-mingle", "--loglevel", "INFO"]
+CMD ["python", "-m", "celery", "--quiet", "-A", "workers.celery_app", "worker", "--pool", "solo", "--queues", "gpu", "--hostname", "gpu0@%h", "--without-gossip", "--without-mingle", "--loglevel", "INFO"]
 
 # last, so that a build which names no target is this one
 FROM running AS api

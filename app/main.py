@@ -12,7 +12,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.concurrency import run_in_threadpool
 from starlette.types import ASGIApp
 
-from app import loops
+from app import logs, loops
 from app.api import problems
 from app.api.container import Services
 from app.api.edge import Edge
@@ -139,9 +139,7 @@ class Application(FastAPI):
 def from_environment() -> FastAPI:
     """The application as the environment's `EPSILON_*` variables want it; for an ASGI server."""
     settings = Settings.from_environment(os.environ)
-    logging.basicConfig(level=settings.log_level, format="%(levelname)s %(name)s %(message)s")
-    # it says two lines whenever somebody asks whether we are ready
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logs.configure(settings.log_level, settings.log_format, program="api")
     return create_app(settings)
 
 
@@ -214,10 +212,12 @@ def _start(app: FastAPI, settings: Settings, stack: ExitStack) -> None:
     )
     app.state.services = services
     if not is_at_head(engine):
-        log.critical("the schema is not this version's: nothing is admitted; run `migrate`")
+        # nothing is admitted until `migrate` was run
+        log.critical("schema.of_another_version")
         return
     if checkpoints is None:
-        log.warning("no checkpoints are signed: make a key with `create-key`")
+        # `create-key` makes a key
+        log.warning("checkpoint.no_key")
     watch = Watch(
         make_session,
         settings.witness_dir,

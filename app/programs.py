@@ -7,6 +7,9 @@ from app.domain.tasks import GPU_QUEUE
 from app.settings import Settings
 from app.supervision import Child
 
+# quiet: its banner is no line of a log
+CELERY_WORKER = ("-m", "celery", "--quiet", "-A", "workers.celery_app", "worker")
+
 
 def api_child(settings: Settings) -> Child:
     """The API process; embedded, it runs the relay and the sweeper too."""
@@ -30,7 +33,7 @@ def sender_child(settings: Settings) -> Child:
 
 def worker_child(settings: Settings) -> Child:
     """A worker for what needs no accelerator: one process for jobs, one job at a time."""
-    command = [sys.executable, "-m", "celery", "-A", "workers.celery_app", "worker"]
+    command = [sys.executable, *CELERY_WORKER]
     command += ["--pool", "prefork", "--concurrency", "1", "--queues", "cpu,reports"]
     command += ["--without-gossip", "--without-mingle", "--loglevel", settings.log_level]
     # SIGTERM gives a running job a moment and then hands it back, instead of waiting for its end.
@@ -39,7 +42,7 @@ def worker_child(settings: Settings) -> Child:
 
 def gpu_worker_child(settings: Settings, device: int) -> Child:
     """A worker for one GPU: one process, which no fork divides (CUDA does not survive one)."""
-    command = [sys.executable, "-m", "celery", "-A", "workers.celery_app", "worker"]
+    command = [sys.executable, *CELERY_WORKER]
     command += ["--pool", "solo", "--queues", GPU_QUEUE, "--hostname", f"gpu{device}@%h"]
     command += ["--without-gossip", "--without-mingle", "--loglevel", settings.log_level]
     environment = {**settings.to_environment(), "CUDA_VISIBLE_DEVICES": str(device)}

@@ -33,6 +33,7 @@ ISSUER = re.compile(
     r"https://[^\s?#]+|http://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?(/[^\s?#]*)?"
 )
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+LOG_FORMATS = ("text", "json")
 ENCRYPTIONS = ("starttls", "tls", "none")
 THIS_MACHINE = ("127.0.0.1", "::1", "localhost")
 TRUTHS = {"1": True, "true": True, "0": False, "false": False}
@@ -83,6 +84,8 @@ class Settings:
         it there is no /metrics.
     requests_per_second_most: of one caller to one API process, twice as many at once; 0 is no such
         limit.
+    log_level: the least level of lines that the programs write: DEBUG, INFO, WARNING or ERROR.
+    log_format: `text` for eyes, or `json`, an object a line, for what gathers logs.
     """
 
     database_url: str = field(default="", repr=False)
@@ -115,6 +118,7 @@ class Settings:
     smtp_user: str = ""
     smtp_password_file: Path = Path()
     log_level: str = "INFO"
+    log_format: str = "text"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "home", self.home.expanduser().absolute())
@@ -159,6 +163,8 @@ class Settings:
             raise SettingRefused("EPSILON_WITNESS_DAYS must lie between 2 and 3650 days")
         if self.log_level not in LOG_LEVELS:
             raise SettingRefused(f"EPSILON_LOG_LEVEL must be one of {', '.join(LOG_LEVELS)}")
+        if self.log_format not in LOG_FORMATS:
+            raise SettingRefused(f"EPSILON_LOG_FORMAT must be one of {', '.join(LOG_FORMATS)}")
 
     def oidc_secret(self) -> str:
         """What the service proves itself by to the identity provider; empty for a public client.

@@ -33,27 +33,34 @@ class Up:
 
 
 @contextmanager
-def serving(home: Path, *more: str) -> Iterator[Up]:
+def serving(home: Path, *more: str, **settings: str) -> Iterator[Up]:
     """The command on that home, from the line that says where it serves; killed at the end."""
     command = [sys.executable, "-m", "app.cli", "up", "--port", "0", "--home", str(home), *more]
     outside = {k: v for k, v in os.environ.items() if not k.startswith("EPSILON_")}
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=outside
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**outside, **settings},
     ) as process:
         assert process.stdout is not None
         said = ""
-        for line in process.stdout:
-            said += line
-            if line.startswith('{"url":'):
-                told = json.loads(line)
-                yield Up(process, told["url"], [told["admin_key"]] if told["admin_key"] else [])
-                break
-            if found := re.match(r"Serving at (\S+)", line):
-                yield Up(process, found[1], re.findall(r"administrator's key.*: (\S+)", said))
-                break
-        else:
-            pytest.fail(said)
-        process.kill()  # on Linux the children end with it
+        try:
+            for line in process.stdout:
+                said += line
+                if line.startswith('{"url":'):
+                    told = json.loads(line)
+                    yield Up(process, told["url"], [told["admin_key"]] if told["admin_key"] else [])
+                    break
+                if found := re.match(r"Serving at (\S+)", line):
+                    keys = re.findall(r"administrator's key.*: (\S+)", said)
+                    yield Up(process, found[1], keys)
+                    break
+            else:
+                pytest.fail(said)
+        finally:
+            process.kill()  # on Linux the children end with it
 
 
 def processes_of(home: Path) -> list[str]:

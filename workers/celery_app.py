@@ -8,8 +8,9 @@ import os
 import socket
 
 from celery import Celery
-from celery.signals import worker_process_init, worker_ready
+from celery.signals import setup_logging, worker_process_init, worker_ready
 
+from app import logs
 from app.db.session import make_engine, make_session_maker
 from app.dispatch.broker import transport_options
 from app.services.beats import Beats
@@ -46,6 +47,11 @@ def make_celery(settings: Settings) -> Celery:
     return celery
 
 
+def _log(**_: object) -> None:
+    settings = Settings.from_environment(os.environ)
+    logs.configure(settings.log_level, settings.log_format, program="worker")
+
+
 def _hear_stops(**_: object) -> None:
     # Celery's own handlers stand by now, and its pool was forked with the shared byte
     stopping.ask_at_signals()
@@ -66,6 +72,7 @@ def _beat(**_: object) -> None:
     ).start()
 
 
+setup_logging.connect(_log)
 worker_ready.connect(_hear_stops)
 worker_ready.connect(_examine_models)
 worker_process_init.connect(_beat)

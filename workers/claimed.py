@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import copy_context
 from typing import Any, Self, TypeVar
 
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
@@ -40,7 +41,11 @@ class ClaimedLedger:
         self._lease_s = lease_s
         self._ended = threading.Event()
         self._lost = threading.Event()
-        self._thread = threading.Thread(target=self._keep_alive, name="heartbeat", daemon=True)
+        # in a copy of this context, so that its lines name the job too
+        run = copy_context().run
+        self._thread = threading.Thread(
+            target=run, args=(self._keep_alive,), name="heartbeat", daemon=True
+        )
 
     def __enter__(self) -> Self:
         """Begin to extend the lease."""
@@ -59,7 +64,7 @@ class ClaimedLedger:
         the job back here, and its claim is over (R14).
         """
         if stopping.is_asked() and self._transact(self._hand_back):
-            log.info("job.handed_back job_id=%s fence=%s", self._held.job_id, self._held.fence)
+            log.info("job.handed_back")
             self._lost.set()
             raise ClaimLost
         touches = self._transact(
@@ -67,6 +72,7 @@ class ClaimedLedger:
                 session, self._held, part, started_units, now=database_now(session)
             )
         )
+        log.info("job.started part=%s units=%s", part, started_units)
         # no row was read yet: where this fails the run fails, and its started units are charged
         self._journal.record(touches)
 

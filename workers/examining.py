@@ -63,11 +63,14 @@ def examine_beside() -> threading.Thread | None:
                 timeout=EXAMINED_WITHIN_S,
             )
         except subprocess.TimeoutExpired:
-            log.warning("models.not_examined: a builder or a pass does not end")
+            # a builder or a pass does not end
+            log.warning("models.not_examined")
             return
         for line in (done.stdout + done.stderr).splitlines():
             log.log(
-                logging.WARNING if done.returncode else logging.INFO, "models.examined %s", line
+                logging.WARNING if done.returncode else logging.INFO,
+                "models.examined said=%s",
+                line,
             )
 
     waiting = threading.Thread(target=run, name="examine-models", daemon=True)

@@ -29,6 +29,7 @@ from app.domain.partitions import TimeBlocks, ranges_from_json
 from app.domain.queries.joins import named_datasets
 from app.domain.training import evaluation_dataset_id
 from app.domain.training.offer import Offer
+from app.logs import about
 from app.services import policies, resume, settlement, tallies
 from app.services.connections import store_of
 from app.services.jobs import artifact_folder, artifacts_of
@@ -93,16 +94,19 @@ def run_job(
         if held is None:
             tallies.add(session, tallies.DUPLICATE_DELIVERIES)
     if held is None:
-        log.info("job.not_claimed job_id=%s", job_id)
+        with about(job_id=job_id):
+            log.info("job.not_claimed")
         return
-    log.info("job.claimed job_id=%s fence=%s", job_id, held.fence)
-    ledger = ClaimedLedger(make_session, held, lease_s, context.journal)
-    with ledger:
+    with (
+        about(job_id=job_id, fence=held.fence),
+        ClaimedLedger(make_session, held, lease_s, context.journal) as ledger,
+    ):
+        log.info("job.claimed")
         try:
             _run_claimed(context, held, ledger, engines)
         except (ClaimLost, LeaseLost):
             # the sweeper settled this job or will; nothing of it may be written from here
-            log.warning("job.claim_lost job_id=%s fence=%s", job_id, held.fence)
+            log.warning("job.claim_lost")
 
 
 def _run_claimed(
@@ -138,15 +142,15 @@ def _run_claimed(
         said = (failed.__cause__ or failed) if isinstance(failed, JobCancelled) else failed
         code = said.code if isinstance(said, DomainError) else "engine-failed"
         # never the text: after a touch it can quote a row, and its kind can depend on one (R13)
-        log.warning("job.failed job_id=%s code=%s", held.job_id, code)
-        log.debug("job.failed job_id=%s", held.job_id, exc_info=failed)
+        log.warning("job.failed code=%s", code)
+        log.debug("job.failed", exc_info=failed)
         ledger.fail(code)
         shutil.rmtree(scratch, ignore_errors=True)
         resume.delete_checkpoints(home, held.job_id)
         return
     ledger.post(outcome, artifacts)
     resume.delete_checkpoints(home, held.job_id)
-    log.info("job.posted job_id=%s fence=%s", held.job_id, held.fence)
+    log.info("job.posted")
 
 
 def _remove_copies(scratch: Path) -> None:
@@ -215,7 +219,7 @@ def _if_fixed_in_advance(context: Context, work: Work) -> dict[str, Any]:
         relation = work.inputs[0].dataset.relation
         epsilon = None if relation is None or not delta else pld_epsilon(parts, relation, delta)
     except Exception as failed:
-        log.warning("job.no_plan_figure job_id=%s error=%s", work.job_id, type(failed).__name__)
+        log.warning("job.no_plan_figure error=%s", type(failed).__name__)
         epsilon = None
     if epsilon is None:
         return {}

@@ -4,22 +4,28 @@ Plain ASGI around the whole application, so that it also holds for what a route 
 """
 
 import json
+import logging
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
-from typing import Final
-from uuid import uuid4
+from typing import Any, Final
+from uuid import UUID, uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.problems import MEDIA_TYPE, too_fast
+from app.logs import about
 from app.services import metrics
+
+log = logging.getLogger(__name__)
 
 REQUEST_ID: Final = "X-Request-Id"
 REQUEST_ID_FORM: Final = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
+# where an answer says that something was made: /v1/jobs/<id>
+MADE: Final = re.compile(r"/v1/(?P<noun>[a-z-]+)s/(?P<id>[0-9a-f-]{36})", re.ASCII)
 
 # what no route sets for itself; a page that shows something says so by its own policy
 HEADERS: Final = {
@@ -34,6 +40,8 @@ HEADERS: Final = {
 TRANSPORT: Final = "max-age=31536000"
 # amounts and results are for who asked, and stay in no cache on their way
 PRIVATE_PREFIX: Final = "/v1/"
+# asked every few seconds by what watches the service, and of no interest when answered
+PROBES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 CALLERS_KEPT_MOST: Final = 10_000
 BURST_S: Final = 2.0
 
@@ -67,7 +75,7 @@ class Pace:
 
 
 class Edge:
-    """Names each exchange, keeps the pace, and puts the headers on every answer."""
+    """Names each exchange, keeps the pace, puts the headers on every answer, and logs its end."""
 
     def __init__(self, app: ASGIApp, per_second_most: float = 0.0) -> None:
         self._app = app
@@ -80,19 +88,53 @@ class Edge:
             return
         headers = Headers(scope=scope)
         request_id = _request_id(headers)
-        scope.setdefault("state", {})["exchange_id"] = request_id
+        began_s = time.perf_counter()
+        answered: dict[str, Any] = {"status": None, "location": ""}
 
         async def send_named(message: Message) -> None:
             if message["type"] == "http.response.start":
-                _complete(MutableHeaders(scope=message), scope, request_id)
+                given = MutableHeaders(scope=message)
+                _complete(given, scope, request_id)
+                answered.update(status=message["status"], location=given.get("location", ""))
                 metrics.RESPONSES.add(f"{message['status'] // 100}xx")
             await send(message)
 
-        wait_s = self._pace.wait_s(_caller(scope, headers))
-        if wait_s > 0:
-            await _answer_too_fast(send_named, wait_s, request_id)
-        else:
-            await self._app(scope, receive, send_named)
+        with about(request_id=request_id):
+            try:
+                wait_s = self._pace.wait_s(_caller(scope, headers))
+                if wait_s > 0:
+                    await _answer_too_fast(send_named, wait_s, request_id)
+                else:
+                    await self._app(scope, receive, send_named)
+            finally:
+                _log_end(scope, answered, time.perf_counter() - began_s)
+
+
+def _log_end(scope: Scope, answered: Mapping[str, Any], took_s: float) -> None:
+    """One line for an exchange: what was asked by its operation's name, never by what was sent."""
+    level = logging.DEBUG if scope["path"] in PROBES else logging.INFO
+    if not log.isEnabledFor(level):
+        return
+    # the names of parameters are ours, and of their values only ids are written
+    ids = {name: value for name, value in scope.get("path_params", {}).items() if _is_id(value)}
+    made = MADE.fullmatch(answered["location"])
+    if made is not None:
+        ids[f"{made['noun']}_id".replace("-", "_")] = made["id"]
+    with about(**ids):
+        log.log(
+            level,
+            "request.ended operation=%s status=%s ms=%s",
+            getattr(scope.get("route"), "name", None) or "-",
+            answered["status"],
+            round(took_s * 1000, 1),
+        )
+
+
+def _is_id(value: object) -> bool:
+    try:
+        return str(UUID(str(value))) == value
+    except ValueError:
+        return False
 
 
 def _request_id(headers: Headers) -> str:

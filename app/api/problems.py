@@ -362,8 +362,7 @@ def _on_busy(request: Request, _error: Exception) -> JSONResponse:
 def _on_fault(request: Request, error: Exception) -> JSONResponse:
     instance = instance_of(request)
     # the type only: the text of an engine's or a database's error can quote rows
-    exchange_id = getattr(request.state, "exchange_id", "-")
-    log.error("request.failed %s %s %s", exchange_id, instance, type(error).__name__)
+    log.error("request.failed instance=%s error=%s", instance, type(error).__name__)
     detail = str(INTERNAL.detail)
     return _answer(_document("internal", INTERNAL.status, INTERNAL.title, detail, instance))
 

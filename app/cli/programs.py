@@ -1,6 +1,5 @@
 """The programs that run beside the API where the service is no single tree."""
 
-import logging
 from typing import TYPE_CHECKING, Final
 
 import typer
@@ -18,7 +17,7 @@ def dispatch() -> None:
     """Bring committed work to workers, and take it back from those that went silent."""
     from app.loops import dispatching
 
-    _run(dispatching)
+    _run(dispatching, "dispatch")
 
 
 @program.command(rich_help_panel=RUNNING)
@@ -26,7 +25,7 @@ def send() -> None:
     """Bring notices to webhooks and mailboxes."""
     from app.loops import sending
 
-    _run(sending)
+    _run(sending, "sender")
 
 
 @program.command(rich_help_panel=RUNNING)
@@ -60,12 +59,12 @@ def first_admin() -> None:
     typer.echo(key)
 
 
-def _run(loops: "Loops") -> None:
+def _run(loops: "Loops", name: str) -> None:
+    from app import logs
     from app.loops import SchemaIsAnother, run_until_told
 
     settings = read_settings()
-    logging.basicConfig(level=settings.log_level, format="%(levelname)s %(name)s %(message)s")
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logs.configure(settings.log_level, settings.log_format, program=name)
     try:
         run_until_told(settings, loops)
     except SchemaIsAnother:

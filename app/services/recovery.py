@@ -134,7 +134,7 @@ class Recovery:
                 if known is None or known.started_units < touch.started_units:
                     most[touch.reservation, touch.part] = touch
             if journal.fault is not None:
-                log.error("witness.damaged file=%s %s", path.name, journal.fault)
+                log.error("witness.damaged file=%s reason=%s", path.name, journal.fault)
                 said = {"file": path.name, "fault": journal.fault}
                 damaged.append(Missing("journal", said, ()))
         return list(most.values()), damaged
@@ -266,7 +266,7 @@ def _freeze(session: Session, root_id: UUID, evidence: Mapping[str, Any], *, now
     kinds = [each["kind"] for each in evidence["missing"]]
     counts = {kind: kinds.count(kind) for kind in sorted(set(kinds))}
     facts = {"evidence_sha256": digest, "reason": BEHIND, "missing": counts}
-    log.error("ledger.behind budget=%s evidence=%s %s", root.id, digest, counts)
+    log.error("ledger.behind budget_id=%s evidence=%s counts=%s", root.id, digest, counts)
     notifications.notice_behind(session, root, {**facts, "budget_id": str(root.id)}, now=now)
     audit.record(
         session, actor_id=None, action="ledger.behind", subject=str(root.id), facts=facts, at=now

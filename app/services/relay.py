@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from app.db.models import Leadership, OutboxMessage
 from app.db.session import SessionMaker, database_now, snapshot, transaction
 from app.dispatch.producer import Producer
+from app.logs import about
 
 log = logging.getLogger(__name__)
 
@@ -61,14 +62,16 @@ class Relay:
                 return 0
         with snapshot(self._make_session) as session:
             rows = [
-                (row.id, row.task, row.queue, _subject(row))
+                (row.id, row.task, row.queue, *_subject(row))
                 for row in _due(session, database_now(session))
             ]
         sent = []
         try:
-            for row_id, task, queue, subject in rows:
+            for row_id, task, queue, kind, subject in rows:
                 self._producer.send(task, subject, queue=queue, message_id=f"{subject}.{row_id}")
                 sent.append(row_id)
+                with about(**{kind: subject}):
+                    log.info("relay.sent task=%s queue=%s", task, queue)
         finally:
             # sent first, marked after: a crash between the two sends again, and never forgets
             if sent:
@@ -107,12 +110,13 @@ def lead(session: Session, name: str, holder: str, *, now: datetime) -> bool:
     return True
 
 
-def _subject(row: OutboxMessage) -> UUID:
-    """The id that the message carries: of a job, of a plan's budget, or of a report."""
-    subject = row.job_id or row.budget_id or row.report_id
-    if subject is None:
-        raise RuntimeError(f"outbox row {row.id} is about nothing")
-    return subject
+def _subject(row: OutboxMessage) -> tuple[str, UUID]:
+    """The id that the message carries, and whose it is: a job's, a plan's budget's, a report's."""
+    for kind in ("job_id", "budget_id", "report_id"):
+        subject: UUID | None = getattr(row, kind)
+        if subject is not None:
+            return kind, subject
+    raise RuntimeError(f"outbox row {row.id} is about nothing")
 
 
 def _due(session: Session, now: datetime) -> list[OutboxMessage]:

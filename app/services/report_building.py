@@ -81,13 +81,13 @@ def build(
         _tell(make_session, held, "building", 0, 1)
         document = canonical_bytes(assembled(evidence))
     except TermsRefused as refused:
-        log.critical("report.terms_refused %s", refused)
+        log.critical("report.terms_refused reason=%s", refused)
         _fail(make_session, held, TERMS_REFUSED)
     except DomainError as refused:
         _fail(make_session, held, refused.code)
     except Exception as failed:
         # the same records fail the same way again: nothing is gained by another attempt
-        log.exception("report.failed report=%s error=%s", report_id, type(failed).__name__)
+        log.exception("report.failed report_id=%s error=%s", report_id, type(failed).__name__)
         _fail(make_session, held, NOT_BUILT)
     else:
         _keep(make_session, held, document)

@@ -94,7 +94,7 @@ def _sign(make_session: SessionMaker, checkpoints: Checkpoints, report_id: UUID)
         if locked is None:
             return False  # another process was first
         if whole is None:
-            log.error("report.not_ours report=%s", report_id)
+            log.error("report.not_ours report_id=%s", report_id)
             report_building.end(session, locked, NOT_OURS, now=now)
             return True
         locked.document = whole

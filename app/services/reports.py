@@ -135,7 +135,7 @@ class Reports:
                 checkpoints.make(even_if_unmoved=True)
                 newest = checkpoints.newest()
         except (KeyRefused, RootChainRefused) as refused:
-            log.critical("report.no_checkpoint %s", refused)
+            log.critical("report.no_checkpoint reason=%s", refused)
             raise LedgerNotSigned(MAKES_NO_CHECKPOINT) from refused
         if newest is None:
             raise LedgerNotSigned(MAKES_NO_CHECKPOINT)

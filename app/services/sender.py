@@ -120,11 +120,11 @@ class Sender:
             if claim.address:
                 return await asyncio.to_thread(self._mail, claim)
         except KeyRefused as refused:
-            log.critical("sender.key_refused %s", refused)
+            log.critical("sender.key_refused reason=%s", refused)
             return "key-refused"
         except Exception as failed:
             # of one delivery alone; its text may hold an address, so it is not printed
-            log.warning("sender.failed delivery=%s error=%s", claim.id, type(failed).__name__)
+            log.warning("sender.failed delivery_id=%s error=%s", claim.id, type(failed).__name__)
             return "failed"
         return ENDED
 
@@ -243,6 +243,7 @@ def _settle(session: Session, claim: Claim, failure: str | None, *, now: datetim
     ends_at = row.created_at + timedelta(seconds=GIVE_UP_AFTER_S)
     if failure is None:
         row.state, row.ended_at = "sent", now
+        log.info("sender.sent delivery_id=%s kind=%s attempt=%s", row.id, claim.kind, claim.attempt)
     elif failure == ENDED or now >= ends_at:
         row.state, row.ended_at = "given_up", now
         receiver = row.webhook_id or row.principal_id
@@ -259,7 +260,7 @@ def _settle(session: Session, claim: Claim, failure: str | None, *, now: datetim
             },
             at=now,
         )
-        log.warning("sender.given_up delivery=%s failure=%s", row.id, failure)
+        log.warning("sender.given_up delivery_id=%s failure=%s", row.id, failure)
     else:
         waits_until = now + timedelta(seconds=retry_wait_s(row.attempts))
         row.due_at = min(waits_until, ends_at)

@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 from app.db.models import Job, Reservation
 from app.db.repositories import jobs as job_rows
 from app.db.session import SessionMaker, database_now, snapshot, transaction
+from app.logs import about
 from app.services import approvals, plans, report_building, resume, settlement, tallies
 from app.services.jobs import artifacts_of
 from app.services.reservations import post_outside
@@ -95,6 +96,8 @@ def _end_if_lapsed(session: Session, job_id: UUID) -> str | None:
     if job is None:
         return None
     how = "requeued" if end_lapsed_claim(session, job, now=now) else "failed"
+    with about(job_id=job.id, fence=job.fence):
+        log.warning("sweep.claim_lapsed how=%s", how)
     tallies.add(session, tallies.LEASE_EXPIRIES)
     return how
 
@@ -161,7 +164,7 @@ class Sweeper:
                 log.exception("sweep.failed")
                 continue
             if swept != Swept():
-                log.info("sweep.done %s", swept)
+                log.info("sweep.done swept=%s", swept)
 
 
 def _wake_forgotten(session: Session, resend_after_s: float, *, now: datetime) -> int:

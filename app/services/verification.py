@@ -178,7 +178,9 @@ class Verifier:
         return frozen
 
     def _freeze(self, budget_id: UUID, fault: ChainFault) -> bool:
-        log.error("ledger.broken_chain budget=%s seq=%s %s", budget_id, fault.seq, fault.reason)
+        log.error(
+            "ledger.broken_chain budget_id=%s seq=%s reason=%s", budget_id, fault.seq, fault.reason
+        )
         with transaction(self.make_session) as session:
             # what was found was found without a lock: only what still stands under it counts
             budget = session.get_one(Budget, budget_id)

@@ -61,7 +61,7 @@ class Watch:
             KeyRefused: the key file cannot be used.
         """
         found = self._recovery.compare()
-        log.info("watch.compared %s", found)
+        log.info("watch.compared found=%s", found)
         self._thread.start()
         return self
 
@@ -98,7 +98,7 @@ class Watch:
             made = self._checkpoints.make()
         except RootChainRefused as refused:
             # the database may have been put back under our feet
-            log.critical("checkpoint.refused %s", refused)
+            log.critical("checkpoint.refused reason=%s", refused)
             self._recovery.compare(everything=True)
             return 0
         if made.faults:
@@ -124,7 +124,7 @@ class Watch:
         try:
             return bool(do())
         except KeyRefused as refused:
-            log.critical("watch.%s_refused %s", duty, refused)
+            log.critical("watch.refused duty=%s reason=%s", duty, refused)
         except Exception:
-            log.exception("watch.%s_failed", duty)
+            log.exception("watch.failed duty=%s", duty)
         return False

@@ -72,7 +72,7 @@ class Webhooks:
         try:
             master = webhook_keys.load_or_create(self.key_file)
         except KeyRefused as refused:
-            log.critical("webhooks.key_refused %s", refused)
+            log.critical("webhooks.key_refused reason=%s", refused)
             raise KeyFileUnusable from None
         shown: list[str] = []
 
