@@ -30,7 +30,16 @@ export type Predicted = {
   assumed_count?: number
 }
 
+/** One draw of noise: what it is on, and how far one unit moves that in a group. */
+export type Draw = {
+  of: string
+  mechanism: string
+  scale: string
+  moved_by_one_unit: number
+}
+
 export type QuotePlan = {
+  draws: Draw[]
   groups: { col: string; keys: "private" | "public" | "bins" }[]
   public_groups: number | null
   max_groups: number

@@ -1,5 +1,5 @@
 import { Button, Group, List, Stack, Table, Text } from "@mantine/core"
-import type { Quote } from "../../../api/quotes"
+import type { Draw, Quote } from "../../../api/quotes"
 import { shown } from "../../../lib/amounts"
 import type { Change } from "./draft"
 
@@ -57,6 +57,7 @@ export function Errors({ quote, change, unit }: Props) {
           </>
         )}
       </List>
+      {plan && <Draws draws={plan.draws} unit={unit} />}
       {plan && proposed?.bounds && isOther(proposed.bounds, plan) && (
         <Group gap="xs">
           <Text size="sm">
@@ -78,6 +79,41 @@ export function Errors({ quote, change, unit }: Props) {
         </Group>
       )}
     </Stack>
+  )
+}
+
+function Draws({ draws, unit }: { draws: Draw[]; unit: string }) {
+  return (
+    <details>
+      <Text component="summary" size="sm">
+        Each draw of noise
+      </Text>
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls has to be reached by keyboard */}
+      <section className="scrolls" aria-label="Each draw of noise" tabIndex={0}>
+        <Table verticalSpacing={4} tabularNums fz="sm">
+          <Table.Thead>
+            <Table.Tr>
+              <Table.Th scope="col">On</Table.Th>
+              <Table.Th scope="col">Noise</Table.Th>
+              <Table.Th scope="col">Scale</Table.Th>
+              <Table.Th scope="col">One {unit} moves it by</Table.Th>
+            </Table.Tr>
+          </Table.Thead>
+          <Table.Tbody>
+            {draws.map((each) => (
+              <Table.Tr key={each.of}>
+                <Table.Th scope="row" fw={400} className="name">
+                  {each.of}
+                </Table.Th>
+                <Table.Td>{each.mechanism.replaceAll("_", " ")}</Table.Td>
+                <Table.Td>{shown(each.scale, "spent")}</Table.Td>
+                <Table.Td>{each.moved_by_one_unit}</Table.Td>
+              </Table.Tr>
+            ))}
+          </Table.Tbody>
+        </Table>
+      </section>
+    </details>
   )
 }
 

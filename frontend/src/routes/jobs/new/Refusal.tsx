@@ -1,7 +1,8 @@
 import { Alert, Button, Group, Stack, Text, TextInput } from "@mantine/core"
-import { useMutation } from "@tanstack/react-query"
+import { useMutation, useQueryClient } from "@tanstack/react-query"
 import { type FormEvent, useEffect, useRef, useState } from "react"
 import { Link } from "wouter"
+import { budgetKeys } from "../../../api/budgets"
 import { ProblemError, type Schemas } from "../../../api/client"
 import { askForMore, type Fits } from "../../../api/quotes"
 import { ProblemNotice } from "../../../components/ProblemNotice"
@@ -162,7 +163,12 @@ function AskForMore({ budget, asked, left, purpose, unit }: MoreProps) {
   const [isOpen, setIsOpen] = useState(false)
   const [epsilon, setEpsilon] = useState(() => likelyLimit(budget.limit.epsilon, asked, left))
   const [reason, setReason] = useState(purpose)
-  const asking = useMutation({ mutationFn: askForMore })
+  const client = useQueryClient()
+  const asking = useMutation({
+    mutationFn: askForMore,
+    // also after a refusal: the budget may have moved since it was read
+    onSettled: () => client.invalidateQueries({ queryKey: budgetKeys.all }),
+  })
   const first = useRef<HTMLInputElement>(null)
   useEffect(() => {
     if (isOpen) first.current?.focus()
