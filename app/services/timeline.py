@@ -80,14 +80,14 @@ def _of_a_plan(session: Session, budget: Budget) -> dict[str, Any]:
     }
 
 
-def _marks(session: Session, budget: Budget) -> list[dict[str, str]]:
+def _marks(session: Session, budget: Budget) -> list[dict[str, Any]]:
     rows = session.execute(
-        select(Entry.kind, Entry.created_at)
+        select(Entry.seq, Entry.kind, Entry.created_at)
         .where(Entry.budget_id == budget.id, Entry.kind.in_(MARKED))
         .order_by(Entry.seq.desc())
         .limit(DAYS_SHOWN)
     )
-    return [{"kind": row.kind, "at": row.created_at.isoformat()} for row in rows]
+    return [{"seq": row.seq, "kind": row.kind, "at": row.created_at.isoformat()} for row in rows]
 
 
 def consumed_by_day(session: Session, budget: Budget, *, now: datetime) -> Sequence[Point]:

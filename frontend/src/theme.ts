@@ -1,4 +1,4 @@
-import { Badge, createTheme, type MantineColorsTuple } from "@mantine/core"
+import { Badge, createTheme, type MantineColorsTuple, Modal } from "@mantine/core"
 
 const ink: MantineColorsTuple = [
   "#eef4fa",
@@ -29,6 +29,8 @@ export const theme = createTheme({
     sizes: { h1: { fontSize: "1.5rem" }, h2: { fontSize: "1.125rem" }, h3: { fontSize: "1rem" } },
   },
   components: {
+    // a dialog's heading is no banner of the page
+    Modal: Modal.extend({ defaultProps: { attributes: { header: { role: "none" } } } }),
     // the light badge of the library is too pale to be read
     Badge: Badge.extend({ defaultProps: { variant: "outline", tt: "none", fw: 500 } }),
   },

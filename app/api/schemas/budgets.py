@@ -249,8 +249,9 @@ class PointRead(WireAnswer):
 
 
 class MarkRead(WireAnswer):
-    """A decision or a refresh on the way."""
+    """A decision or a refresh on the way, and its entry in the budget's chain."""
 
+    seq: int
     kind: str
     at: TimeText
 

@@ -1,5 +1,6 @@
 import { queryOptions } from "@tanstack/react-query"
-import { api, unwrap } from "./client"
+import { api, ifMatch, once, type Schemas, unwrap } from "./client"
+import { pagesOptions } from "./pages"
 import type { paths } from "./schema"
 
 export const budgetKeys = { all: ["budgets"] as const }
@@ -45,17 +46,26 @@ export const traceQuery = (
       ),
   })
 
-export const blocksQuery = (
-  budget_id: string,
-  query: paths["/v1/budgets/{budget_id}/blocks"]["get"]["parameters"]["query"] = {},
-) =>
-  queryOptions({
-    queryKey: [...budgetKeys.all, "blocks", budget_id, query],
-    queryFn: async ({ signal }) =>
-      unwrap(
-        await api.GET("/v1/budgets/{budget_id}/blocks", {
-          params: { path: { budget_id }, query },
-          signal,
-        }),
-      ),
-  })
+export const blockPages = (budget_id: string) =>
+  pagesOptions([...budgetKeys.all, "blocks", budget_id], async (cursor, signal) =>
+    unwrap(
+      await api.GET("/v1/budgets/{budget_id}/blocks", {
+        params: { path: { budget_id }, query: { cursor, limit: 200 } },
+        signal,
+      }),
+    ),
+  )
+
+export const openBudget = async (body: Schemas["BudgetCreate"]) =>
+  unwrap(await api.POST("/v1/budgets", { body, params: { header: once() } }))
+
+type Change = { budget: Schemas["BudgetRead"]; body: Schemas["ChangeCreate"] }
+
+/** Change the very version of a budget that was read. */
+export const changeBudget = async ({ budget, body }: Change) =>
+  unwrap(
+    await api.POST("/v1/budgets/{budget_id}/changes", {
+      params: { path: { budget_id: budget.id }, header: { ...once(), ...ifMatch(budget.version) } },
+      body,
+    }),
+  )

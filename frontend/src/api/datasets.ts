@@ -1,5 +1,6 @@
 import { queryOptions } from "@tanstack/react-query"
 import { api, unwrap } from "./client"
+import { pagesOptions } from "./pages"
 import type { paths } from "./schema"
 
 export const datasetKeys = { all: ["datasets"] as const }
@@ -20,17 +21,20 @@ export const datasetQuery = (dataset_id: string) =>
       ),
   })
 
-export const versionsQuery = (dataset_id: string) =>
-  queryOptions({
-    queryKey: [...datasetKeys.all, "versions", dataset_id],
-    queryFn: async ({ signal }) =>
-      unwrap(
-        await api.GET("/v1/datasets/{dataset_id}/versions", {
-          params: { path: { dataset_id } },
-          signal,
-        }),
-      ),
-  })
+export const versionPages = (dataset_id: string) =>
+  pagesOptions([...datasetKeys.all, "versions", dataset_id], async (cursor, signal) =>
+    unwrap(
+      await api.GET("/v1/datasets/{dataset_id}/versions", {
+        params: { path: { dataset_id }, query: { cursor } },
+        signal,
+      }),
+    ),
+  )
+
+export const datasetPages = () =>
+  pagesOptions([...datasetKeys.all, "pages"], async (cursor, signal) =>
+    unwrap(await api.GET("/v1/datasets", { params: { query: { cursor } }, signal })),
+  )
 
 export const populationQuery = (name: string) =>
   queryOptions({

@@ -3888,9 +3888,11 @@ export interface components {
         };
         /**
          * MarkRead
-         * @description A decision or a refresh on the way.
+         * @description A decision or a refresh on the way, and its entry in the budget's chain.
          */
         MarkRead: {
+            /** Seq */
+            seq: number;
             /** Kind */
             kind: string;
             /**

@@ -1,30 +1,16 @@
-import { Badge, Group, Paper, Text, Title } from "@mantine/core"
+import { Group, Paper, Text, Title } from "@mantine/core"
 import { useQuery } from "@tanstack/react-query"
 import { Link } from "wouter"
 import { timelineQuery } from "../../api/budgets"
 import type { Schemas } from "../../api/client"
 import { BudgetGauge } from "../../components/BudgetGauge"
 import { Time } from "../../components/Time"
-import { type Urgency, urgencyOf } from "./urgency"
+import { UrgencyBadge } from "../../components/UrgencyBadge"
 
 type Props = { budget: Schemas["BudgetRead"]; dataset?: Schemas["DatasetRead"] }
 
-const words: Record<Urgency, string> = {
-  frozen: "Frozen: nothing starts here until two people thaw it",
-  exhausted: "Used up: every request is refused",
-  soon: "Nearly used up",
-  "in use": "In use",
-}
-const colors: Record<Urgency, string> = {
-  frozen: "red",
-  exhausted: "red",
-  soon: "orange",
-  "in use": "gray",
-}
-
 /** One budget: in what danger it is, what is left of it, and until when that lasts. */
 export function BudgetCard({ budget, dataset }: Props) {
-  const urgency = urgencyOf(budget)
   const unit = dataset?.unit_of_privacy?.kind
   return (
     <Paper withBorder p="md" component="article">
@@ -37,13 +23,7 @@ export function BudgetCard({ budget, dataset }: Props) {
             {budget.kind === "lifetime" ? "for the dataset's whole life" : budget.kind}
           </Text>
         </div>
-        <Badge
-          color={colors[urgency]}
-          className="verdict"
-          variant={urgency === "in use" ? "outline" : "default"}
-        >
-          {words[urgency]}
-        </Badge>
+        <UrgencyBadge budget={budget} />
       </Group>
       <BudgetGauge budget={budget} unit={typeof unit === "string" ? unit : null} />
       <Group gap="md" mt="xs">

@@ -8,8 +8,8 @@ import { EmptyState } from "../../components/EmptyState"
 import { LoadingState } from "../../components/LoadingState"
 import { PageHeader } from "../../components/PageHeader"
 import { ProblemNotice } from "../../components/ProblemNotice"
+import { byUrgency } from "../../lib/urgency"
 import { BudgetCard } from "./BudgetCard"
-import { byUrgency } from "./urgency"
 import { Chain, FailedJobs, Pending } from "./Waiting"
 
 const shownAtFirst = 6

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest"
-import type { Schemas } from "../../api/client"
+import type { Schemas } from "../api/client"
 import { byUrgency, urgencyOf, usedShare } from "./urgency"
 
 function budget(name: string, consumed: string, left: string, state = "open") {

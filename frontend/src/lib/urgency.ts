@@ -1,5 +1,5 @@
-import type { Schemas } from "../../api/client"
-import { share } from "../../lib/amounts"
+import type { Schemas } from "../api/client"
+import { share } from "./amounts"
 
 type Budget = Schemas["BudgetRead"]
 export type Urgency = "exhausted" | "frozen" | "soon" | "in use"
