@@ -41,15 +41,17 @@ def house(world: World) -> World:
     return world
 
 
-def found(world: World, path: str, query: str = "", by: str = "auditor") -> list[Any]:
+def found(
+    world: World, path: str, query: str = "", by: str = "auditor", *, limit: int = 2
+) -> list[Any]:
     """All items of a list, in pages of two."""
-    return list(paged(world, path, query, by))
+    return list(paged(world, path, query, by, limit))
 
 
-def paged(world: World, path: str, query: str, by: str) -> Iterator[Any]:
+def paged(world: World, path: str, query: str, by: str, limit: int = 2) -> Iterator[Any]:
     cursor = ""
     while True:
-        answer = world.ask("GET", f"/{path}?limit=2&{query}{cursor}", by=by)
+        answer = world.ask("GET", f"/{path}?limit={limit}&{query}{cursor}", by=by)
         assert answer.status_code == 200, answer.text
         yield from answer.json()["items"]
         if answer.json()["next"] is None:

@@ -7,6 +7,14 @@ export function endOfDay(day: string): string | null {
   return Number.isNaN(end.getTime()) ? null : end.toISOString()
 }
 
+/** The first moment of a day in the reader's zone, or of one that comes some days later. */
+export function startOfDay(day: string, daysLater = 0): string | null {
+  if (endOfDay(day) === null) return null
+  const start = new Date(`${day}T00:00:00`)
+  start.setDate(start.getDate() + daysLater)
+  return start.toISOString()
+}
+
 /** The day some days from now, in the form of a date field. */
 export function dayAhead(days: number, now: number = Date.now()): string {
   const at = new Date(now + days * 86_400_000)

@@ -1,6 +1,12 @@
 /** What a reader can check of a report by himself: its bytes, its parts, its signature. */
 
-type Canonical = string | number | boolean | null | Canonical[] | { [key: string]: Canonical }
+export type Canonical =
+  | string
+  | number
+  | boolean
+  | null
+  | Canonical[]
+  | { [key: string]: Canonical }
 
 const signatureTag = "epsilon-ledger/report-signature/1\n"
 const outsideContent = ["evidence", "integrity"]
@@ -17,9 +23,9 @@ export function canonical(value: Canonical): string {
   return JSON.stringify(value)
 }
 
-const bytesOf = (text: string) => new TextEncoder().encode(text)
-
-export async function sha256(bytes: BufferSource): Promise<string> {
+/** The SHA-256 of bytes, or of a text in UTF-8. */
+export async function sha256(of: BufferSource | string): Promise<string> {
+  const bytes = typeof of === "string" ? new TextEncoder().encode(of) : of
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes))
   return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("")
 }
@@ -34,9 +40,9 @@ export async function checks(text: string, recorded: Recorded): Promise<Check[]>
   const content = Object.fromEntries(
     Object.entries(report).filter(([key]) => !outsideContent.includes(key)),
   ) as Canonical
-  const whole = await sha256(bytesOf(text))
-  const ofContent = await sha256(bytesOf(canonical(content)))
-  const ofEvidence = await sha256(bytesOf(canonical(evidence)))
+  const whole = await sha256(text)
+  const ofContent = await sha256(canonical(content))
+  const ofEvidence = await sha256(canonical(evidence))
   const { seq } = integrity.checkpoint
   return [
     check("The bytes are those that the service has on record", whole, recorded.sha256),
@@ -46,13 +52,24 @@ export async function checks(text: string, recorded: Recorded): Promise<Check[]>
   ]
 }
 
-function check(what: string, found: unknown, expected: unknown): Check {
+export function check(what: string, found: unknown, expected: unknown): Check {
   const holds = found === expected
   return { what, holds, said: holds ? String(found) : `found ${found}, expected ${expected}` }
 }
 
-/** Whether the signature is that of a public key, which has to come from elsewhere (R23). */
+/** A text that was signed, the signature in base64, and the SHA-256 of the public key. */
+export type Signed = { message: string; signature: string; by: string }
+
+/** Whether a report's signature is that of a public key, which comes from elsewhere (R23). */
 export async function checkSignature(text: string, pem: string): Promise<Check> {
+  const report = JSON.parse(text)
+  const { signature, signed_by } = report.integrity
+  const unsigned = { ...report, integrity: { ...report.integrity, signature: null } }
+  return checkSigned({ message: signatureTag + canonical(unsigned), signature, by: signed_by }, pem)
+}
+
+/** Whether a signature is that of a public key in PEM; not checked where that is none. */
+export async function checkSigned({ message, signature, by }: Signed, pem: string): Promise<Check> {
   const what = "The signature is of the key that you gave"
   let raw: Uint8Array<ArrayBuffer>
   let key: CryptoKey
@@ -63,15 +80,12 @@ export async function checkSignature(text: string, pem: string): Promise<Check> 
   } catch {
     return { what, holds: null, said: "This is no Ed25519 public key that this browser can read." }
   }
-  const report = JSON.parse(text)
-  const { signature, signed_by } = report.integrity
   const fingerprint = await sha256(raw)
-  if (fingerprint !== signed_by)
-    return { what, holds: false, said: `signed by ${signed_by}, your key is ${fingerprint}` }
-  const unsigned = { ...report, integrity: { ...report.integrity, signature: null } }
-  const message = bytesOf(signatureTag + canonical(unsigned))
-  const holds = await crypto.subtle.verify("Ed25519", key, fromBase64(signature), message)
-  return { what, holds, said: holds ? signed_by : "the signature is of something else" }
+  if (fingerprint !== by)
+    return { what, holds: false, said: `signed by ${by}, your key is ${fingerprint}` }
+  const bytes = new TextEncoder().encode(message)
+  const holds = await crypto.subtle.verify("Ed25519", key, fromBase64(signature), bytes)
+  return { what, holds, said: holds ? by : "the signature is of something else" }
 }
 
 function fromBase64(text: string): Uint8Array<ArrayBuffer> {

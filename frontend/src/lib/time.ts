@@ -2,12 +2,17 @@
 
 const day = 86_400_000
 
+// to make one takes longer than to use it a hundred times
+const formats = new Map<string | undefined, Intl.DateTimeFormat>()
+
 export function local(at: string, zone?: string): string {
-  return new Intl.DateTimeFormat("en-GB", {
-    dateStyle: "medium",
-    timeStyle: "short",
-    timeZone: zone,
-  }).format(new Date(at))
+  let format = formats.get(zone)
+  if (format === undefined) {
+    const styles = { dateStyle: "medium", timeStyle: "short", timeZone: zone } as const
+    format = new Intl.DateTimeFormat("en-GB", styles)
+    formats.set(zone, format)
+  }
+  return format.format(new Date(at))
 }
 
 export function utc(at: string): string {

@@ -1,8 +1,9 @@
-import { Button, Code, FileInput, Group, List, Stack, Text } from "@mantine/core"
+import { Button, Code, FileInput, Group, Stack, Text } from "@mantine/core"
 import { useMutation, useQuery } from "@tanstack/react-query"
 import type { Schemas } from "../../api/client"
+import { Checks } from "../../components/Checks"
 import { LoadingState } from "../../components/LoadingState"
-import { type Check, checkSignature, checks } from "../../lib/integrity"
+import { checkSignature, checks } from "../../lib/integrity"
 
 type Props = { report: Schemas["ReportRead"]; text: string }
 
@@ -20,15 +21,7 @@ export function Verification({ report, text }: Props) {
   return (
     <Stack gap="md" maw={760}>
       {found.isPending && <LoadingState lines={2} />}
-      {found.data && (
-        <List size="sm" listStyleType="none" spacing={4} aria-label="Checked in this browser">
-          {all.map((each) => (
-            <List.Item key={each.what}>
-              <Line check={each} />
-            </List.Item>
-          ))}
-        </List>
-      )}
+      {found.data && <Checks label="Checked in this browser" of={all} />}
       <FileInput
         label="Check the signature"
         description="With the public key of the house, which you got from somebody you trust"
@@ -62,20 +55,5 @@ export function Verification({ report, text }: Props) {
         </Text>
       </div>
     </Stack>
-  )
-}
-
-const marks = { true: "✓", false: "✗", null: "?" }
-const words = { true: "holds", false: "does not hold", null: "not checked" }
-
-function Line({ check }: { check: Check }) {
-  const key = String(check.holds) as keyof typeof marks
-  const isBad = check.holds === false
-  return (
-    <Text size="sm" c={isBad ? "var(--mantine-color-error)" : undefined} role="status">
-      <span aria-hidden="true">{marks[key]} </span>
-      {check.what}: <b>{words[key]}</b>
-      {check.holds !== true && <span className="name">, {check.said}</span>}
-    </Text>
   )
 }
