@@ -18,11 +18,15 @@ Scheme = Literal["light", "dark"]
 
 @dataclass
 class House:
-    """world: people, keys and what is in it. address: where the page is served."""
+    """world: people, keys and what is in it. address: where the page is served.
+
+    sessions: what the browsers of those who have signed in once keep; passwords are slow to check.
+    """
 
     world: World
     address: str
     browser: Browser
+    sessions: dict[str, Any] = field(default_factory=dict)
 
     @contextmanager
     def visited(
@@ -30,15 +34,21 @@ class House:
     ) -> Iterator["Visit"]:
         """A browser of somebody's own; signed in unless `name` is None."""
         size: Any = {"width": width_px, "height": 900}
-        context = self.browser.new_context(color_scheme=scheme, viewport=size)
+        session = None if name is None else self.sessions.get(name)
+        context = self.browser.new_context(
+            color_scheme=scheme, viewport=size, storage_state=session
+        )
         context.set_default_timeout(WAIT_MS)
         page = context.new_page()
         visit = Visit(self, page)
         page.on("console", visit.heard)
         page.on("pageerror", lambda error: visit.faults.append(str(error)))
         try:
-            if name is not None:
+            if session is not None:
+                visit.go("/", "Overview")
+            elif name is not None:
                 visit.sign_in(name)
+                self.sessions[name] = context.storage_state()
             yield visit
         finally:
             context.close()
