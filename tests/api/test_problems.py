@@ -2,6 +2,8 @@
 
 import dataclasses
 import logging
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -154,3 +156,11 @@ def test_a_fault_answers_500_without_a_word_of_its_cause(
     assert SECRET not in answer.text
     assert SECRET not in caplog.text
     assert answer.json()["instance"] in caplog.text
+
+
+def test_the_page_has_words_for_no_code_that_the_service_does_not_have() -> None:
+    file = Path(__file__).parents[2] / "frontend/src/components/ProblemNotice.tsx"
+    words = file.read_text("utf-8").partition("= {\n")[2].partition("\n}\n")[0]
+    codes = re.findall(r'^  "([a-z-]+)":', words, re.MULTILINE)
+    assert len(codes) > 5
+    assert set(codes) <= {*BY_CODE, "too-many-requests"}

@@ -12,8 +12,8 @@ const words: Record<string, string> = {
   "too-many-requests": "That was too fast. Wait a little and try again.",
   "cross-site-request": "The page was open for too long. Load it again.",
   "insecure-transport": "Signing in needs https, or the machine that the service runs on.",
-  "version-conflict": "Somebody changed this since you read it. Read it again and decide anew.",
-  "budget-exhausted": "The budget has too little left for this.",
+  "version-mismatch": "Somebody changed this since you read it. Read it again and decide anew.",
+  "budget-exceeded": "The budget has too little left for this.",
 }
 const said = new Set(["type", "title", "status", "instance", "code", "detail", "errors"])
 
