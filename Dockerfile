@@ -33,7 +33,7 @@ RUN python deploy/images/locked.py requirements.lock deploy/images/service.txt >
 RUN python -m venv /opt/building \
  && python deploy/images/locked.py requirements.lock deploy/images/building.txt > /tmp/building.txt \
  && /opt/building/bin/pip install --require-hashes --no-deps -r /tmp/building.txt
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE THIRD-PARTY-NOTICES ./
 COPY app/ app/
 COPY workers/ workers/
 COPY kernels/ kernels/

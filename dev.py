@@ -48,7 +48,8 @@ python3 dev.py VERB
                                       sender and three workers on PostgreSQL and a broker, through
                                       kills, a migration and a rolling restart
   check                               style, types, import contracts, licences, migrations, the page
-  generate                            write openapi.yaml, the schema of reports, the page's types
+  generate                            write openapi.yaml, the schema of reports, the page's types,
+                                      THIRD-PARTY-NOTICES
   bench NAME                          one benchmark; without NAME, their names
 """
 
@@ -370,6 +371,8 @@ def generate(arguments: "list[str]") -> int:
     """Write the files that are generated from the code."""
     schema = [str(venv_program("python")), "-m", "app.reporting.schema"]
     described = [str(venv_program("python")), "-m", "app.cli", "openapi", "--write", *arguments]
+    # after the page's packages, which it reads
+    notices = [str(venv_program("python")), "-m", "deploy.notices"]
     for command in (schema, described):
         failed = subprocess.run(command, cwd=ROOT, check=False).returncode
         if failed:
@@ -379,9 +382,9 @@ def generate(arguments: "list[str]") -> int:
     try:
         build.generate(say)
     except build.NotBuilt as reason:
-        say(f"the page's types are not written: {reason}")
+        say(f"the page's types and the notices are not written: {reason}")
         return 1
-    return 0
+    return subprocess.run(notices, cwd=ROOT, check=False).returncode
 
 
 def bench(arguments: "list[str]") -> int:
