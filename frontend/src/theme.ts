@@ -31,7 +31,11 @@ export const theme = createTheme({
   components: {
     // a dialog's heading is no banner of the page
     Modal: Modal.extend({ defaultProps: { attributes: { header: { role: "none" } } } }),
-    // the light badge of the library is too pale to be read
-    Badge: Badge.extend({ defaultProps: { variant: "outline", tt: "none", fw: 500 } }),
+    // the badges of the library are too pale to be read: the colour is the frame's alone
+    Badge: Badge.extend({
+      defaultProps: { variant: "outline", tt: "none", fw: 500 },
+      styles: (_, { variant }) =>
+        variant === "outline" ? { label: { color: "var(--mantine-color-text)" } } : {},
+    }),
   },
 })

@@ -5,13 +5,5 @@ const colors: Record<string, string> = { pending: "ink", used: "green.9", reject
 
 /** The state in a word; the colour only repeats it. */
 export function StateBadge({ state }: { state: string }) {
-  return (
-    <Badge
-      color={colors[state] ?? "gray.7"}
-      variant="outline"
-      styles={{ label: { color: "var(--mantine-color-text)" } }}
-    >
-      {stateName(state)}
-    </Badge>
-  )
+  return <Badge color={colors[state] ?? "gray.7"}>{stateName(state)}</Badge>
 }

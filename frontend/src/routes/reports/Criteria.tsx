@@ -75,7 +75,12 @@ export function Criteria({ findings }: { findings: Finding[] }) {
       <Text size="sm" c="dimmed" my="xs" aria-live="polite">
         {only === null ? `All ${findings.length} criteria.` : looks[only].about}
       </Text>
-      <DataTable caption="Criteria" columns={columns} rows={shown} rowKey={(each) => each.id} />
+      <DataTable
+        caption="Each criterion"
+        columns={columns}
+        rows={shown}
+        rowKey={(each) => each.id}
+      />
     </>
   )
 }
