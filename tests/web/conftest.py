@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from app.api.page import BuiltPage
 from app.main import create_app
+from app.services import signing
 from app.settings import Settings
 from tests.api.serving import serving
 from tests.api.test_sign_in import invited
@@ -20,7 +21,8 @@ from tests.web.visit import House
 PEOPLE = ("ml_engineer", "compliance_officer", "second_officer", "auditor", "admin")
 
 
-@pytest.fixture(scope="session")
+# no longer than a module: its loop would be in the way of whatever else wants one in this process
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """Debian's Chromium, without a window; left out where it or the built page is missing."""
     program = browser()
@@ -44,6 +46,7 @@ def house(
     files = folder / "files"
     files.mkdir()
     settings = Settings(database_url=f"sqlite:///{folder / 'ledger.sqlite3'}", home=folder / "home")
+    signing.create(settings.key_file)
     with TestClient(create_app(settings)) as client:
         world: World = build(client, files)
         me = world.ask("GET", "/me", by="admin").json()

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from sqlite3 import connect
-from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
@@ -16,13 +15,11 @@ from tests.api.serving import serving
 from tests.api.test_effects import approve, asked, open_window
 from tests.api.test_sign_in import PASSWORD, invited
 from tests.api.world import TestClient, World, build, open_root, register, reservation_body
-from tests.browser import AXE, TAGS, browser
-from tests.patience import wait_until
+from tests.browser import browser
 
 # long, since a busy machine stalls; nothing here claims to be fast
 WAIT_MS = 60_000
 FIRST, SECOND = "compliance_officer", "second_officer"
-TOO_WIDE_PX = "document.documentElement.scrollWidth - innerWidth"
 Enter = Callable[[str], Page]
 
 
@@ -110,14 +107,6 @@ def enter(contexts: Callable[[str], BrowserContext]) -> Iterator[Enter]:
     for page in pages:
         page.close()
     assert errors == []
-
-
-def violations(page: Page) -> list[str]:
-    page.evaluate(AXE.read_text(encoding="utf-8"))
-    found: list[Any] = page.evaluate(
-        "tags => axe.run(document, {runOnly: tags}).then(said => said.violations)", list(TAGS)
-    )
-    return [f"{each['id']} at {node['target']}" for each in found for node in each["nodes"]]
 
 
 def limit(world: World, budget: str) -> str:
@@ -271,25 +260,6 @@ def test_a_line_of_the_inbox_is_marked_as_read_and_leads_to_the_change(
     expect(page.get_by_role("heading", name="Raise a limit: trips / by month")).to_be_visible()
     unread = house.ask("GET", "/notifications?unread=true", by="auditor").json()["items"]
     assert approval not in [each["subject"] for each in unread]
-
-
-def test_every_page_holds_in_light_and_dark_and_on_a_phone(house: World, enter: Enter) -> None:
-    waits = house.ask("GET", "/approvals?order=newest", by=FIRST).json()["items"][0]["id"]
-    page = enter(SECOND)
-    risk = f"/risk?budget={house.ids['share']}"
-    for route in ("/approvals", f"/approvals/{waits}", risk, "/inbox"):
-        page.set_viewport_size({"width": 1440, "height": 900})
-        page.emulate_media(color_scheme="light", reduced_motion="reduce")
-        page.goto(route)
-        page.get_by_role("heading", level=1).wait_for()
-        expect(page.get_by_role("status").filter(has_text="Loading")).to_have_count(0)
-        assert violations(page) == [], (route, "light")
-        page.emulate_media(color_scheme="dark")
-        expect(page.locator("html")).to_have_attribute("data-mantine-color-scheme", "dark")
-        assert violations(page) == [], (route, "dark")
-        page.set_viewport_size({"width": 390, "height": 844})
-        # what is drawn follows the width by and by
-        wait_until(lambda: page.evaluate(TOO_WIDE_PX) <= 0, what=f"{route} fits a phone")
 
 
 def test_one_officer_stops_everything_loudly_and_two_let_it_go_on(

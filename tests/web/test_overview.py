@@ -1,9 +1,9 @@
-"""An officer sees what is in danger, why, and what waits; on a phone and in the dark too."""
+"""An officer sees what is in danger, why, and what waits."""
 
 import pytest
 
 from tests.api.world import budget_body, open_root, register, reservation_body
-from tests.web.visit import House, Scheme
+from tests.web.visit import House
 
 
 @pytest.fixture(scope="module")
@@ -66,23 +66,3 @@ def test_who_gives_a_wrong_password_is_told_so_in_words(house: House) -> None:
         page.get_by_role("textbox", name="Password").fill("no such password")
         page.get_by_role("button", name="Sign in", exact=True).click()
         page.get_by_text("The name or the password is not right.").wait_for()
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_and_nothing_is_wider_than_a_phone(busy: House, scheme: Scheme) -> None:
-    with busy.visited("compliance_officer", scheme=scheme, width_px=390) as visit:
-        visit.page.get_by_role("article").first.wait_for()
-        visit.page.get_by_text("Recomputed just now").wait_for()
-        assert visit.axe() == []
-        assert visit.overflow_px() == 0
-        visit.page.set_viewport_size({"width": 1440, "height": 900})
-        assert visit.axe() == []
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_on_the_way_in(house: House, scheme: Scheme) -> None:
-    with house.visited(None, scheme=scheme, width_px=390) as visit:
-        visit.page.goto(f"{house.address}/sign-in")
-        visit.page.get_by_role("textbox", name="Name").wait_for()
-        assert visit.axe() == []
-        assert visit.overflow_px() == 0
