@@ -6,12 +6,12 @@ import type { Schemas } from "../../../api/client"
 import { datasetsQuery } from "../../../api/datasets"
 import { projectsQuery } from "../../../api/projects"
 import { EmptyState } from "../../../components/EmptyState"
+import { Choice, Entry } from "../../../components/fields"
 import { LoadingState } from "../../../components/LoadingState"
 import { ProblemNotice } from "../../../components/ProblemNotice"
 import { shown, shownDelta } from "../../../lib/amounts"
 import { factsOf, unitWord } from "./columns"
 import type { Change, Draft } from "./draft"
-import { Choice, Entry } from "./fields"
 
 type Budget = Schemas["BudgetRead"]
 type Dataset = Schemas["DatasetRead"]

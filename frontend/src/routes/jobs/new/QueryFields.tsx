@@ -1,4 +1,6 @@
 import { Fieldset, SimpleGrid, Stack } from "@mantine/core"
+import { Choice, Entry, fieldId, optionsFrom } from "../../../components/fields"
+import { Rows } from "../../../components/Rows"
 import {
   columnOf,
   type Facts,
@@ -10,7 +12,6 @@ import {
   withKeys,
 } from "./columns"
 import type { Change, Draft } from "./draft"
-import { Choice, Entry, fieldId, optionsFrom } from "./fields"
 import {
   functions,
   hasBounds,
@@ -24,7 +25,6 @@ import {
   ordered,
   takesValue,
 } from "./query"
-import { Rows } from "./Rows"
 
 export type QueryProps = { draft: Draft; change: Change; facts: Facts }
 

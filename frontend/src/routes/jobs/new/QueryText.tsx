@@ -1,7 +1,7 @@
 import { Alert, Button, SimpleGrid, Stack, Textarea } from "@mantine/core"
+import { Choice, Entry, optionsFrom, useField } from "../../../components/fields"
 import { unitWord } from "./columns"
 import { textOf } from "./draft"
-import { Choice, Entry, optionsFrom, useField } from "./fields"
 import type { QueryProps } from "./QueryFields"
 
 const noises = {

@@ -1,7 +1,7 @@
 import { Alert, Button, Group, List, Stack, Textarea } from "@mantine/core"
 import { type FormEvent, type RefObject, useState } from "react"
+import { fieldId, useField } from "../../../components/fields"
 import type { Draft } from "./draft"
-import { fieldId, useField } from "./fields"
 import type { Lack } from "./query"
 
 type SendProps = {

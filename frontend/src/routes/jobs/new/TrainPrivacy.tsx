@@ -1,6 +1,7 @@
+import { Choice, Entry, optionsFrom } from "../../../components/fields"
+import { Section } from "../../../components/Titled"
 import { unitWord } from "./columns"
-import { Choice, Entry, optionsFrom } from "./fields"
-import { type Part, Section } from "./Section"
+import type { Part } from "./part"
 import { expectedDraw, type TrainForm } from "./train"
 
 export function Steps({ form, set, facts }: Part) {

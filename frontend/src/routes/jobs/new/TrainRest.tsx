@@ -1,8 +1,9 @@
 import { SimpleGrid, Text } from "@mantine/core"
 import { useQuery } from "@tanstack/react-query"
 import { datasetsQuery } from "../../../api/datasets"
-import { Choice, Entry, optionsFrom } from "./fields"
-import { type Part, Section } from "./Section"
+import { Choice, Entry, optionsFrom } from "../../../components/fields"
+import { Section } from "../../../components/Titled"
+import type { Part } from "./part"
 import { expectedDraw } from "./train"
 
 export function Optimizer({ form, set }: Omit<Part, "facts">) {

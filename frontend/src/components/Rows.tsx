@@ -1,6 +1,6 @@
 import { Button, Group, Stack } from "@mantine/core"
 import type { ReactNode } from "react"
-import { Titled } from "./Section"
+import { Titled } from "./Titled"
 
 type Props<Row> = {
   title: string

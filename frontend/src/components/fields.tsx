@@ -1,13 +1,13 @@
 import { Checkbox, NativeSelect, TextInput } from "@mantine/core"
 import { createContext, type ReactNode, useContext } from "react"
-import { ProblemError } from "../../../api/client"
+import { ProblemError } from "../api/client"
 
 /** What is wrong, by the pointer of the value in the request. */
 export type Fault = { at: string; text: string }
 
 export const Faults = createContext<Fault[]>([])
 
-export const fieldId = (at: string): string => `job${at.replace(/[^A-Za-z0-9]+/g, "-")}`
+export const fieldId = (at: string): string => `field${at.replace(/[^A-Za-z0-9]+/g, "-")}`
 
 /** The values that a refusal points at, each with its reason. */
 export function faultsOf(error: Error | null): Fault[] {

@@ -1,10 +1,5 @@
 import { Fieldset, SimpleGrid } from "@mantine/core"
 import type { ReactNode } from "react"
-import type { Facts } from "./columns"
-import type { TrainForm } from "./train"
-
-export type SetTrain = (patch: Partial<TrainForm>) => void
-export type Part = { form: TrainForm; set: SetTrain; facts: Facts }
 
 const flush = { root: { padding: 0 }, legend: { fontWeight: 600, marginBottom: 4 } }
 
@@ -17,6 +12,7 @@ export function Titled({ title, children }: { title: string; children: ReactNode
   )
 }
 
+/** The same in two columns where there is room. */
 export function Section({ title, children }: { title: string; children: ReactNode }) {
   return (
     <Titled title={title}>
