@@ -1,6 +1,5 @@
-import { queryOptions } from "@tanstack/react-query"
+import { infiniteQueryOptions, queryOptions } from "@tanstack/react-query"
 import { api, type Schemas, unwrap } from "./client"
-import { pagesOptions } from "./pages"
 import type { paths } from "./schema"
 
 export const ledgerKeys = { all: ["ledger"] as const }
@@ -49,13 +48,21 @@ export const rowsQuery = (budget_id: string, from_seq: number, to_seq: number) =
     },
     staleTime: Number.POSITIVE_INFINITY,
     gcTime: 60_000,
+    structuralSharing: false,
   })
 
 /** The rows that a filter finds, page after page. */
 export const rowPages = (budget_id: string, query: EntryQuery) =>
-  pagesOptions([...ledgerKeys.all, "found", budget_id, query], async (cursor, signal) => {
-    const page = await readEntries(budget_id, { ...query, cursor, limit: 100 }, signal)
-    return { items: page.items.map(rowOf), next: page.next }
+  infiniteQueryOptions({
+    queryKey: [...ledgerKeys.all, "found", budget_id, query],
+    queryFn: async ({ pageParam: cursor, signal }) => {
+      const page = await readEntries(budget_id, { ...query, cursor, limit: 100 }, signal)
+      return { items: page.items.map(rowOf), next: page.next }
+    },
+    initialPageParam: undefined as string | undefined,
+    getNextPageParam: (last) => last.next ?? undefined,
+    // to compare all that was read before with itself takes longer than to draw it
+    structuralSharing: false,
   })
 
 /** The first and last entry of those between two times; null where there is none. */

@@ -1,5 +1,6 @@
 import { Button, Group, Stack, Text } from "@mantine/core"
 import { useQuery } from "@tanstack/react-query"
+import { useCallback, useMemo } from "react"
 import { useSearchParams } from "wouter"
 import type { Schemas } from "../../api/client"
 import { datasetQuery } from "../../api/datasets"
@@ -12,7 +13,7 @@ import { ChainCheck } from "./ChainCheck"
 import { EntryPanel } from "./EntryPanel"
 import { EntryTable } from "./EntryTable"
 import { Filters } from "./Filters"
-import { type Filter, isSpan, queryOf, readFilter, withFilter } from "./filters"
+import { type Filter, isSpan, queryOf, readFilter, withEntry, withFilter } from "./filters"
 import { type Rows, useFound, useSpan } from "./rows"
 
 /** One budget's chain: its entries, one of them beside, and the check of all of them. */
@@ -20,22 +21,22 @@ export function Chain({ budget }: { budget: Schemas["BudgetRead"] }) {
   const [search, setSearch] = useSearchParams()
   const dataset = useQuery(datasetQuery(budget.dataset_id))
   const unit = dataset.data?.unit_of_privacy?.kind
-  const filter = readFilter(search)
+  const filter = useMemo(() => readFilter(search), [search])
   const query = queryOf(filter)
   const inOrder = isSpan(query)
   const span = useSpan(budget.id, budget.entries, query, inOrder)
   const found = useFound(budget.id, query, !inOrder)
   const rows = inOrder ? span : found
   const seq = Number(search.get("seq")) || null
-  const show = (next: Filter) => setSearch(withFilter(search, next))
-  const open = (at: number | null) =>
-    setSearch((old) => {
-      const next = new URLSearchParams(old)
-      next.set("budget", budget.id)
-      if (at === null) next.delete("seq")
-      else next.set("seq", String(at))
-      return next
-    })
+  const show = useCallback((next: Filter) => setSearch((old) => withFilter(old, next)), [setSearch])
+  const open = useCallback(
+    (at: number) => setSearch((old) => withEntry(old, budget.id, at)),
+    [setSearch, budget.id],
+  )
+  const close = useCallback(
+    () => setSearch((old) => withEntry(old, budget.id, null)),
+    [setSearch, budget.id],
+  )
   return (
     <Stack gap="md">
       <Filters key={JSON.stringify(filter)} filter={filter} onChange={show} onSeek={open} />
@@ -66,7 +67,8 @@ export function Chain({ budget }: { budget: Schemas["BudgetRead"] }) {
       {rows.count > 0 && (
         <ChainCheck
           budget_id={budget.id}
-          span={{ first: rows.first, last: rows.last }}
+          first={rows.first}
+          last={rows.last}
           isEverything={inOrder}
         />
       )}
@@ -76,7 +78,7 @@ export function Chain({ budget }: { budget: Schemas["BudgetRead"] }) {
         entries={budget.entries}
         unit={typeof unit === "string" ? unit : null}
         onOpen={open}
-        onClose={() => open(null)}
+        onClose={close}
       />
     </Stack>
   )

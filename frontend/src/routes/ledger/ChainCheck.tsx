@@ -1,23 +1,23 @@
 import { Button, FileInput, Group, NumberInput, Progress, Stack, Text, Title } from "@mantine/core"
 import { useMutation, useQueryClient } from "@tanstack/react-query"
-import { type FormEvent, useEffect, useRef, useState } from "react"
+import { type FormEvent, memo, useEffect, useRef, useState } from "react"
 import { Link } from "wouter"
 import { budgetQuery } from "../../api/budgets"
 import { Checks } from "../../components/Checks"
 import { ProblemNotice } from "../../components/ProblemNotice"
 import { type Against, checkCheckpoint, findings, type Walk } from "../../lib/chain"
 import type { Check } from "../../lib/integrity"
-import type { Span } from "./spans"
 import { readAgainst, walkChain } from "./walk"
 
-type Props = { budget_id: string; span: Span; isEverything: boolean }
+/** first, last: what is checked unless somebody says otherwise. */
+type Props = { budget_id: string; first: number; last: number; isEverything: boolean }
 type Found = { checks: Check[]; walk: Walk; checkpoint: Against["checkpoint"] }
 
 /** The chain recomputed by this browser, with what it did not check beside what it did. */
-export function ChainCheck({ budget_id, span, isEverything }: Props) {
+export const ChainCheck = memo(({ budget_id, first, last, isEverything }: Props) => {
   const client = useQueryClient()
-  const [first, setFirst] = useState<number | string>(span.first)
-  const [last, setLast] = useState<number | string>(span.last)
+  const [from, setFrom] = useState<number | string>(first)
+  const [to, setTo] = useState<number | string>(last)
   const [done, setDone] = useState(0)
   const stop = useRef(new AbortController())
   const signature = useMutation({
@@ -27,7 +27,7 @@ export function ChainCheck({ budget_id, span, isEverything }: Props) {
         : checkCheckpoint(given.checkpoint, await given.file.text()),
   })
   const checking = useMutation({
-    mutationFn: async ([from, to]: [number, number]): Promise<Found> => {
+    mutationFn: async ([start, end]: [number, number]): Promise<Found> => {
       stop.current = new AbortController()
       const { signal } = stop.current
       setDone(0)
@@ -36,26 +36,25 @@ export function ChainCheck({ budget_id, span, isEverything }: Props) {
         client.fetchQuery({ ...budgetQuery(budget_id), staleTime: 0 }),
         readAgainst(signal),
       ])
-      const step = (walk: Walk) => setDone(Math.max(0, walk.next - from))
-      const walk = await walkChain(budget_id, from, to, checkpoint, step, signal)
+      const step = (walk: Walk) => setDone(Math.max(0, walk.next - start))
+      const walk = await walkChain(budget_id, start, end, checkpoint, step, signal)
       const head = { seq: budget.entries, hash: budget.head_hash }
-      return { checks: await findings(walk, from, to, { head, checkpoint }), walk, checkpoint }
+      return { checks: await findings(walk, start, end, { head, checkpoint }), walk, checkpoint }
     },
   })
   useEffect(() => {
-    setFirst(span.first)
-    setLast(span.last)
-  }, [span.first, span.last])
+    setFrom(first)
+    setTo(last)
+  }, [first, last])
   useEffect(() => () => stop.current.abort(), [])
-  const [from, to] = [Number(first), Number(last)]
-  const count = to - from + 1
+  const count = Number(to) - Number(from) + 1
   const submit = (event: FormEvent) => {
     event.preventDefault()
-    checking.mutate([from, to])
+    checking.mutate([Number(from), Number(to)])
   }
   const found = checking.data
   const isStopped = checking.error?.name === "AbortError"
-  const entry = (label: string, value: number | string, set: typeof setFirst) => (
+  const entry = (label: string, value: number | string, set: typeof setFrom) => (
     <NumberInput
       label={label}
       value={value}
@@ -78,9 +77,13 @@ export function ChainCheck({ budget_id, span, isEverything }: Props) {
       </Text>
       <form onSubmit={submit}>
         <Group align="flex-end" gap="xs" mb="sm">
-          {entry("From entry", first, setFirst)}
-          {entry("to", last, setLast)}
-          <Button type="submit" loading={checking.isPending} disabled={!(from >= 1 && to >= from)}>
+          {entry("From entry", from, setFrom)}
+          {entry("to", to, setTo)}
+          <Button
+            type="submit"
+            loading={checking.isPending}
+            disabled={!(Number(from) >= 1 && count >= 1)}
+          >
             Check
           </Button>
           {checking.isPending && (
@@ -139,4 +142,4 @@ export function ChainCheck({ budget_id, span, isEverything }: Props) {
       </Stack>
     </section>
   )
-}
+})

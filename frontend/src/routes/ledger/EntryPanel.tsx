@@ -1,6 +1,6 @@
 import { Button, Code, Drawer, Group, Stack, Text } from "@mantine/core"
 import { useQuery } from "@tanstack/react-query"
-import type { KeyboardEvent, ReactNode } from "react"
+import { type KeyboardEvent, memo, type ReactNode } from "react"
 import { Link } from "wouter"
 import { type Entry, entryQuery } from "../../api/ledger"
 import { Amount } from "../../components/Amount"
@@ -24,7 +24,7 @@ type Props = {
 }
 
 /** One entry: what it says, its place in the chain, and the ones beside it. */
-export function EntryPanel({ budget_id, seq, entries, unit, onOpen, onClose }: Props) {
+export const EntryPanel = memo(({ budget_id, seq, entries, unit, onOpen, onClose }: Props) => {
   const at = seq ?? 1
   const press = (event: KeyboardEvent) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return
@@ -67,7 +67,7 @@ export function EntryPanel({ budget_id, seq, entries, unit, onOpen, onClose }: P
       </Drawer.Content>
     </Drawer.Root>
   )
-}
+})
 
 type OneProps = Pick<Props, "budget_id" | "unit" | "onOpen"> & { seq: number }
 

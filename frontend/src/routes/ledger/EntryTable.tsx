@@ -1,13 +1,13 @@
-import { Code } from "@mantine/core"
 import { useMediaQuery } from "@mantine/hooks"
 import {
   createColumnHelper,
   flexRender,
   getCoreRowModel,
+  type Row,
   useReactTable,
 } from "@tanstack/react-table"
 import { useVirtualizer } from "@tanstack/react-virtual"
-import { type KeyboardEvent, type MouseEvent, useEffect, useRef, useState } from "react"
+import { type KeyboardEvent, type MouseEvent, memo, useEffect, useRef, useState } from "react"
 import type { EntryRow } from "../../api/ledger"
 import { Time } from "../../components/Time"
 import { shown } from "../../lib/amounts"
@@ -21,6 +21,8 @@ type Props = {
 }
 
 const rowHeight = 36
+// more than are ever drawn at once
+const slots = 128
 // rows are read once scrolling has rested for so long
 const restMs = 60
 
@@ -38,7 +40,7 @@ const columns = [
   column.accessor("at", { header: "When", cell: ({ getValue }) => <Time at={getValue()} /> }),
   column.accessor("hash", {
     header: "Hash",
-    cell: ({ getValue }) => <Code>{getValue().slice(0, 10)}</Code>,
+    cell: ({ getValue }) => <code>{getValue().slice(0, 10)}</code>,
   }),
 ]
 const onPhones = { actor: false, units: false, hash: false }
@@ -140,7 +142,8 @@ export function EntryTable({ rows, open, onOpen }: Props) {
             const row = byId[String(rows.at(index)?.seq)]
             return (
               <tr
-                key={index}
+                // what leaves the sight above comes back below, with other words in it
+                key={index % slots}
                 id={rowId(index)}
                 aria-rowindex={index + 2}
                 aria-selected={index === openIndex}
@@ -148,15 +151,7 @@ export function EntryTable({ rows, open, onOpen }: Props) {
                 data-active={index === active || undefined}
                 style={{ transform: `translateY(${start - rowHeight}px)` }}
               >
-                {row === undefined ? (
-                  <td>…</td>
-                ) : (
-                  row.getVisibleCells().map((cell) => (
-                    <td key={cell.id} className={aside(cell.column.id)}>
-                      {flexRender(cell.column.columnDef.cell, cell.getContext())}
-                    </td>
-                  ))
-                )}
+                {row === undefined ? <td>…</td> : <Cells row={row} isNarrow={isNarrow} />}
               </tr>
             )
           })}
@@ -165,3 +160,16 @@ export function EntryTable({ rows, open, onOpen }: Props) {
     </div>
   )
 }
+
+type CellsProps = { row: Row<EntryRow>; isNarrow: boolean }
+
+/** The cells of a row, which are drawn anew only where another entry stands in it. */
+const Cells = memo(
+  ({ row }: CellsProps) =>
+    row.getVisibleCells().map((cell) => (
+      <td key={cell.column.id} className={aside(cell.column.id)}>
+        {flexRender(cell.column.columnDef.cell, cell.getContext())}
+      </td>
+    )),
+  (old, next) => old.row.original === next.row.original && old.isNarrow === next.isNarrow,
+)

@@ -1,5 +1,5 @@
 import { Button, Group, NativeSelect, TextInput } from "@mantine/core"
-import { type FormEvent, useState } from "react"
+import { type FormEvent, memo, useState } from "react"
 import { type Filter, kinds, soughtSeq } from "./filters"
 
 type Props = {
@@ -15,7 +15,7 @@ const orders = [
 ]
 
 /** What of the chain to show. A number in the search leads to the entry of that number. */
-export function Filters({ filter, onChange, onSeek }: Props) {
+export const Filters = memo(({ filter, onChange, onSeek }: Props) => {
   const [draft, setDraft] = useState(filter)
   const set = (name: keyof Filter) => (event: { currentTarget: { value: string } }) => {
     const { value } = event.currentTarget
@@ -73,4 +73,4 @@ export function Filters({ filter, onChange, onSeek }: Props) {
       </Group>
     </form>
   )
-}
+})

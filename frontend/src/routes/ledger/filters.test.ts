@@ -1,5 +1,5 @@
 import { expect, test } from "vitest"
-import { isSpan, queryOf, readFilter, soughtSeq, withFilter } from "./filters"
+import { isSpan, queryOf, readFilter, soughtSeq, withEntry, withFilter } from "./filters"
 
 const read = (text: string) => readFilter(new URLSearchParams(text))
 
@@ -23,6 +23,12 @@ test("only times leave neighbours neighbours", () => {
 test("another filter keeps the budget and closes the entry", () => {
   const next = withFilter(new URLSearchParams("budget=b&seq=7&kind=posted"), { actor: "Ada" })
   expect(next.toString()).toBe("budget=b&actor=Ada")
+})
+
+test("an entry is opened and closed beside the filter", () => {
+  const open = withEntry(new URLSearchParams("kind=posted"), "b", 7)
+  expect(open.toString()).toBe("kind=posted&budget=b&seq=7")
+  expect(withEntry(open, "b", null).toString()).toBe("kind=posted&budget=b")
 })
 
 test("a number is looked for by its place, anything else in words", () => {

@@ -55,6 +55,19 @@ export function withFilter(search: URLSearchParams, filter: Filter): URLSearchPa
   return next
 }
 
+/** The address with another entry open, or with none. */
+export function withEntry(
+  search: URLSearchParams,
+  budget_id: string,
+  seq: number | null,
+): URLSearchParams {
+  const next = new URLSearchParams(search)
+  next.set("budget", budget_id)
+  if (seq === null) next.delete("seq")
+  else next.set("seq", String(seq))
+  return next
+}
+
 /** The filter as the service takes it. Days are those of the reader, both of them included. */
 export function queryOf(filter: Filter): EntryQuery {
   return {

@@ -72,11 +72,8 @@ const isSame = (one: Span, other: Span) => one.first === other.first && one.last
 /** What a filter finds: one page after another, as far as somebody scrolls. */
 export function useFound(budget_id: string, query: EntryQuery, isOn: boolean): Rows {
   const pages = useInfiniteQuery({ ...rowPages(budget_id, query), enabled: isOn })
-  const rows = pages.data ?? []
-  const places = useMemo(
-    () => new Map((pages.data ?? []).map((row, index) => [row.seq, index])),
-    [pages.data],
-  )
+  const rows = useMemo(() => (pages.data?.pages ?? []).flatMap(({ items }) => items), [pages.data])
+  const places = useMemo(() => new Map(rows.map((row, index) => [row.seq, index])), [rows])
   const [one, other] = [rows[0]?.seq, rows.at(-1)?.seq]
   const isNone = one === undefined || other === undefined
   return {
