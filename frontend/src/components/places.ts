@@ -19,3 +19,7 @@ const places: Place[] = [
 /** What somebody finds in the navigation; the service decides what he may do there. */
 export const placesOf = (me: Me): Place[] =>
   places.filter((place) => place.roles.some((role) => me.roles.includes(role)))
+
+/** Where an entry of a budget's chain is shown. */
+export const entryPlace = (budget_id: string, seq: number): string =>
+  `/ledger?budget=${budget_id}&seq=${seq}`

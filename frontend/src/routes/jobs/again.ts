@@ -53,7 +53,7 @@ export function waysToFit(
   const found = []
   const { epsilon, max_units: steps, noise_multiplier_at_asked_units: noise } = fits
   if (kind === "train") {
-    if (steps)
+    if (steps && steps !== spec.steps)
       found.push({ change: { steps }, words: `${steps} ${steps === 1 ? "step" : "steps"}` })
     if (noise)
       found.push({

@@ -1,15 +1,12 @@
-import { Alert, Button, Group, Stack, Text, TextInput } from "@mantine/core"
-import { useMutation, useQueryClient } from "@tanstack/react-query"
-import { type FormEvent, useEffect, useRef, useState } from "react"
-import { Link } from "wouter"
-import { budgetKeys } from "../../../api/budgets"
+import { Alert, Button, Group, Stack, Text } from "@mantine/core"
+import { useEffect, useRef } from "react"
 import { ProblemError, type Schemas } from "../../../api/client"
-import { askForMore, type Fits } from "../../../api/quotes"
+import type { Fits } from "../../../api/quotes"
 import { ProblemNotice } from "../../../components/ProblemNotice"
 import { Time } from "../../../components/Time"
-import { shownDelta } from "../../../lib/amounts"
+import { AskForMore } from "../AskForMore"
 import type { Change, Draft } from "./draft"
-import { amountText, atLimit, fittingWays, likelyLimit, type Way } from "./ways"
+import { amountText, atLimit, fittingWays, type Way } from "./ways"
 
 type Budget = Schemas["BudgetRead"]
 type Amount = Schemas["AmountAnswer"]
@@ -148,79 +145,5 @@ function Fitting({ ways, take }: { ways: Way[]; take: Take }) {
         ))}
       </Group>
     </div>
-  )
-}
-
-type MoreProps = {
-  budget: Budget
-  asked: Amount | null
-  left: Amount | null
-  purpose: string
-  unit: string
-}
-
-function AskForMore({ budget, asked, left, purpose, unit }: MoreProps) {
-  const [isOpen, setIsOpen] = useState(false)
-  const [epsilon, setEpsilon] = useState(() => likelyLimit(budget.limit.epsilon, asked, left))
-  const [reason, setReason] = useState(purpose)
-  const client = useQueryClient()
-  const asking = useMutation({
-    mutationFn: askForMore,
-    // also after a refusal: the budget may have moved since it was read
-    onSettled: () => client.invalidateQueries({ queryKey: budgetKeys.all }),
-  })
-  const first = useRef<HTMLInputElement>(null)
-  useEffect(() => {
-    if (isOpen) first.current?.focus()
-  }, [isOpen])
-  const submit = (event: FormEvent) => {
-    event.preventDefault()
-    asking.mutate({ budget_id: budget.id, version: budget.version, epsilon, reason })
-  }
-  if (asking.data?.approval_id)
-    return (
-      <Text size="sm" role="status">
-        Asked. <Link href={`/approvals/${asking.data.approval_id}`}>The request</Link> waits for an
-        officer; what you have typed stays here.
-      </Text>
-    )
-  if (!isOpen)
-    return (
-      <Group>
-        <Button size="xs" variant="default" onClick={() => setIsOpen(true)}>
-          Ask for more
-        </Button>
-      </Group>
-    )
-  return (
-    <form onSubmit={submit} aria-label="Ask for more">
-      <Stack gap="xs">
-        <TextInput
-          label={`New limit of “${budget.name}”: ε, at δ ${shownDelta(budget.limit.delta)} per ${unit}`}
-          description={`Now ε ${budget.limit.epsilon}. An officer decides, and a budget above may still refuse.`}
-          value={epsilon}
-          onChange={(event) => setEpsilon(event.currentTarget.value)}
-          inputMode="decimal"
-          required
-          ref={first}
-        />
-        <TextInput
-          label="Why it is needed"
-          value={reason}
-          onChange={(event) => setReason(event.currentTarget.value)}
-          maxLength={2000}
-          required
-        />
-        {asking.error && <ProblemNotice error={asking.error} />}
-        <Group gap="xs">
-          <Button type="submit" size="xs" loading={asking.isPending}>
-            Send the request
-          </Button>
-          <Button size="xs" variant="default" onClick={() => setIsOpen(false)}>
-            Not now
-          </Button>
-        </Group>
-      </Stack>
-    </form>
   )
 }
