@@ -1456,6 +1456,7 @@ class Chain:
     # of a lifetime root: the jobs that were posted in it, and those whose results were published
     released: set[str] = field(default_factory=set)
     published: set[str] = field(default_factory=set)
+    is_purged: bool = False
     # of windows: the periods they opened; of both, the changes of limit and the times of states
     refreshed: dict[str, tuple[int, str, Mapping[str, Any], Mapping[str, Any]]] = field(
         default_factory=dict
@@ -1701,6 +1702,16 @@ class Chain:
             raise Fault("state", "a result was published twice")
         self.published.add(job)
 
+    def _purge(self, _entry: Entry) -> None:
+        """What was released is deleted, and what it cost stays (R20)."""
+        if self.kind != "lifetime":
+            raise Fault("tree", "a purge stands in the lifetime root alone")
+        if self.state != "closed":
+            raise Fault("state", f"what a budget released that is {self.state} was purged")
+        if self.is_purged:
+            raise Fault("state", "what a budget released was purged twice")
+        self.is_purged = True
+
     def _require(self, state: str, action: str) -> None:
         if self.state != state:
             raise Fault("state", f"a budget that is {self.state} was {action}")
@@ -1815,6 +1826,7 @@ STEPS: Final[Mapping[str, Callable[[Chain, Entry], None]]] = {
     "closed": Chain._close,  # noqa: SLF001
     "rate_limited": Chain._limit_rate,  # noqa: SLF001
     "published": Chain._publish,  # noqa: SLF001
+    "purged": Chain._purge,  # noqa: SLF001
 }
 
 

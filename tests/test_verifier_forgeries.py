@@ -399,3 +399,24 @@ def test_a_publication_below_the_root_or_with_a_charge_is_found() -> None:
     published(forger)
     forger.chain("root")[-1]["job"] = an_id("j")
     assert found(forger) == "form"
+
+
+def test_a_purge_stands_once_in_a_closed_root_and_charges_nothing() -> None:
+    forger = with_a_job()
+    forger.write("root", "purged", hours=3)
+    assert found(forger) == "state"
+    forger = with_a_job()
+    forger.write("root", "closed", hours=3)
+    forger.write("root", "purged", hours=4)
+    assert found(forger) is None
+    forger.write("root", "purged", hours=5)
+    assert found(forger) == "state"
+    forger = with_a_job()
+    forger.write("share", "closed", hours=3)
+    forger.write("share", "purged", hours=4)
+    assert found(forger) == "tree"
+    forger = with_a_job()
+    forger.write("root", "closed", hours=3)
+    forger.write("root", "purged", hours=4)
+    forger.chain("root")[-1]["parts"] = [forger.part(SMALLER, 1)]
+    assert found(forger) == "charge"

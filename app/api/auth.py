@@ -89,6 +89,7 @@ TABLE: dict[Right, dict[str, frozenset[Role]]] = {
         "add_dataset_version": OFFICER,
         "describe_dataset": OFFICER,
         "retire_dataset": OFFICER,
+        "purge_dataset": OFFICER,
         "grant_dataset": OFFICER,
         "withdraw_dataset_grant": OFFICER,
         "create_budget": OFFICER,

@@ -38,6 +38,7 @@ from app.services.populations import Populations
 from app.services.principals import Principals
 from app.services.projects import Projects
 from app.services.publications import Publications
+from app.services.purging import Purging
 from app.services.reports import Reports
 from app.services.reservations import Reservations
 from app.services.sessions import Sessions, Way
@@ -81,6 +82,7 @@ class Services:
     projects: Projects
     reports: Reports
     publications: Publications
+    purging: Purging
     reservations: Reservations
     sessions: Sessions
     webhooks: Webhooks
@@ -156,6 +158,7 @@ class Services:
             projects=Projects(make_session),
             reports=Reports(make_session, checkpoints),
             publications=Publications(make_session),
+            purging=Purging(make_session, home),
             reservations=Reservations(make_session, journal),
             sessions=Sessions(make_session, ways),
             webhooks=Webhooks(make_session, webhook_key_file, webhook_networks),

@@ -208,6 +208,7 @@ EXAMPLES: Final[dict[str, dict[str, dict[str, Any]]]] = {
         "a key with an end": {"principal_id": PERSON, "expires_at": "2027-06-30T00:00:00Z"}
     },
     "comment_on_approval": {"a question": {"text": "for which months is this meant?"}},
+    "purge_dataset": {"after the study": {"reason": "kept until 2026-12-31, by policy 12"}},
     "publish_job": {"to the house": {"reason": "the delay study is done"}},
     "break_glass": {"stop": {"reason": "the source holds other people than was declared"}},
     "write_mail_address": {"for mails": {"address": "elif@house.example"}},

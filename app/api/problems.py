@@ -199,6 +199,10 @@ PROBLEMS: dict[type[DomainError], Problem] = {
     ),
     errors.AlreadyResolved: Problem(409, "Already ended", "This has ended: {state}."),
     errors.ResultNotReady: Problem(409, "No result yet", "The job is {state}."),
+    errors.ResultPurged: Problem(
+        410, "The result was purged", "It was deleted with its dataset at {purged_at}."
+    ),
+    errors.PurgeRefused: Problem(409, "Not to be purged now", "It cannot be purged: {reason}."),
     errors.FormatNotAvailable: Problem(
         406,
         "Not in this form",

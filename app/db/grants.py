@@ -17,13 +17,15 @@ APPEND_ONLY: Final = frozenset(
 # no trigger says so, but a decision is answered for ever as it was made (R16)
 ADDED_TO: Final = APPEND_ONLY | {"idempotency_keys"}
 # what the service takes rows out of: memberships and grants end, a withdrawn version never was
-# a link of an identity too; failures to sign in are forgotten, and workers that are gone
+# a link of an identity too; failures to sign in are forgotten, workers that are gone, and the
+# progress of jobs whose dataset is purged
 SHRINKING: Final = frozenset(
     {
         "project_members",
         "dataset_grants",
         "dataset_versions",
         "linked_identities",
+        "progress",
         "sign_in_failures",
         "worker_beats",
     }

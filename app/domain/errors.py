@@ -332,6 +332,24 @@ class ResultNotReady(DomainError):
 
 
 @dataclass(eq=False)
+class ResultPurged(DomainError):
+    """What the job released was deleted with its dataset; what it cost stays charged (R20)."""
+
+    code: ClassVar[str] = "result-purged"
+
+    purged_at: str
+
+
+@dataclass(eq=False)
+class PurgeRefused(DomainError):
+    """The dataset cannot be purged as it is now."""
+
+    code: ClassVar[str] = "purge-refused"
+
+    reason: str
+
+
+@dataclass(eq=False)
 class FormatNotAvailable(DomainError):
     """The result does not come in any form that was asked for.
 

@@ -37,6 +37,7 @@ EntryKind = Literal[
     "transferred",
     "rate_limited",
     "published",
+    "purged",
 ]
 
 ENTRY_FIELDS = frozenset(
@@ -194,6 +195,7 @@ def replay(budget_id: str, entries: Iterable[ChainedEntry]) -> Replay:
     plan: PlanReplay | None = None
     blocks: BlockReplay | None = None
     resolved, released, published = set[str](), set[str](), set[str]()
+    is_purged = False
     count, head = 0, GENESIS_HASH
 
     def ended(fault: ChainFault | None) -> Replay:
@@ -248,6 +250,10 @@ def replay(budget_id: str, entries: Iterable[ChainedEntry]) -> Replay:
             if job not in released or job in published:
                 return stop("a result is published once, and only what was released")
             published.add(job)
+        elif body["kind"] == "purged":
+            if state != "closed" or is_purged:
+                return stop("what was released is purged once, after the budget was closed")
+            is_purged = True
         if count == 0 and policy is not None and policy.get("accountant") == PLAN_ACCOUNTANT:
             plan = PlanReplay(policy)
         if plan is not None and (reason := plan.fault_of(body)) is not None:

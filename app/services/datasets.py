@@ -300,6 +300,8 @@ def dataset_document(session: Session, caller: Caller, row: DatasetRow) -> dict[
     if "blocks" in row.document:
         latest = session.get_one(DatasetVersion, (row.id, row.latest_version))
         document["closed_blocks"] = latest.closed_blocks
+    if row.purged_at is not None:
+        document["purged_at"] = row.purged_at.isoformat()
     if _sees_sources(caller):
         granted = select(DatasetGrant.project_id).where(DatasetGrant.dataset_id == row.id)
         document["source"] = row.document["source"]

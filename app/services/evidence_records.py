@@ -10,7 +10,7 @@ from decimal import Decimal, localcontext
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.db.models import (
@@ -95,7 +95,8 @@ def jobs_of(
         for ids in portions(of_jobs)
         for row in session.execute(
             select(Job, Result.document)
-            .outerjoin(Result, Result.job_id == Job.id)
+            # of a purged one nothing is left to say (R20)
+            .outerjoin(Result, and_(Result.job_id == Job.id, Result.purged_at.is_(None)))
             .where(Job.id.in_([UUID(each) for each in ids]))
         )
     ]

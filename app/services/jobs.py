@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.db.models import Job, Principal, Progress, Reservation, Result
 from app.db.session import SessionMaker, database_now, snapshot, transaction
-from app.domain.errors import AlreadyResolved, NotFound, ResultNotReady
+from app.domain.errors import AlreadyResolved, NotFound, ResultNotReady, ResultPurged
 from app.services import access, audit, publications, settlement
 from app.services.access import Caller
 from app.services.job_charges import charges_of, newest_charges
@@ -71,12 +71,14 @@ class Jobs:
 
         Raises:
             ResultNotReady: nothing is posted for it (L2).
+            ResultPurged: it was deleted with its dataset (R20).
         """
         with snapshot(self.make_session) as session:
             job = _released(session, caller, job_id)
             result = session.get(Result, job.id)
             if result is None:
                 raise ResultNotReady(job.state)
+            _require_kept(result)
             return {**result.document, "artifacts": result.artifacts}
 
     def charges(self, caller: Caller, job_id: UUID) -> list[dict[str, Any]]:
@@ -102,6 +104,7 @@ class Jobs:
 
         Raises:
             ResultNotReady: nothing is posted.
+            ResultPurged: it was deleted with its dataset (R20).
             NotFound: the result names no such artifact.
         """
         with snapshot(self.make_session) as session:
@@ -109,6 +112,7 @@ class Jobs:
             result = session.get(Result, job.id)
             if result is None:
                 raise ResultNotReady(job.state)
+            _require_kept(result)
             if name not in {item["name"] for item in result.artifacts}:
                 raise NotFound("artifact", name)
             return artifact_folder(self.home, job.id, result.fence) / name
@@ -144,6 +148,11 @@ class Jobs:
             )
             rows = session.scalars(statement).all()
             return _jobs_json(session, caller, rows)
+
+
+def _require_kept(result: Result) -> None:
+    if result.purged_at is not None:
+        raise ResultPurged(result.purged_at.isoformat())
 
 
 def artifact_folder(home: Path, job_id: UUID, fence: int) -> Path:

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from app.db.models import Budget, Entry, Job, Project, Publication, Reservation, Result
 from app.db.repositories import budgets as budget_rows
 from app.db.session import SessionMaker
-from app.domain.errors import InvalidParameter, NotFound, ResultNotReady
+from app.domain.errors import InvalidParameter, NotFound, ResultNotReady, ResultPurged
 from app.domain.ledger import EntryDraft
 from app.domain.privacy import Loss
 from app.services import access, audit
@@ -55,6 +55,7 @@ class Publications:
         Raises:
             NotFound: no such job or project.
             ResultNotReady: nothing is posted for it (L2).
+            ResultPurged: it was deleted with its dataset (R20).
             InvalidParameter: no project at all, one twice, or published before to others.
         """
         access.require_role(caller, "compliance_officer", action="publish a result")
@@ -65,8 +66,11 @@ class Publications:
             job = session.get(Job, job_id, with_for_update={"key_share": True})
             if job is None:
                 raise NotFound("job", str(job_id))
-            if session.get(Result, job_id) is None:
+            result = session.get(Result, job_id)
+            if result is None:
                 raise ResultNotReady(job.state)
+            if result.purged_at is not None:
+                raise ResultPurged(result.purged_at.isoformat())
             _require_projects(session, audience)
             row = session.get(Publication, job_id)
             if row is not None:

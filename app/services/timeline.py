@@ -33,6 +33,7 @@ MARKED = (
     "rate_limited",
     "refreshed",
     "published",
+    "purged",
 )
 
 

@@ -2,6 +2,8 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+from httpx import Response
+
 from tests.api.world import (
     World,
     budget_body,
@@ -238,3 +240,25 @@ def test_versions_and_a_retirement_that_meet_come_one_after_the_other(world: Wor
     assert set(statuses) <= {200, 201, 412}
     read = world.ask("GET", f"/datasets/{dataset}", by="auditor").json()
     assert read["revision"] == 2
+
+
+def test_a_retired_dataset_is_purged_once_and_says_since_when(world: World) -> None:
+    dataset = register(world)
+    open_root(world, dataset)
+    body = {"reason": "kept until the end of the study"}
+
+    def sent(action: str, body: dict[str, str] | None = None) -> Response:
+        read = world.ask("GET", f"/datasets/{dataset}", by="compliance_officer")
+        headers = {"If-Match": read.headers["ETag"]}
+        path = f"/datasets/{dataset}/{action}"
+        return world.ask("POST", path, body, by="compliance_officer", headers=headers)
+
+    early = sent("purge", body)
+    assert (early.status_code, early.json()["code"]) == (409, "purge-refused")
+    assert sent("retire").is_success
+    purged = sent("purge", body)
+    assert purged.status_code == 200, purged.text
+    assert sent("purge", body).json() == purged.json()
+    read = world.ask("GET", f"/datasets/{dataset}", by="auditor")
+    assert read.headers["ETag"] == purged.headers["ETag"]
+    assert read.json()["purged_at"] == purged.json()["purged_at"]

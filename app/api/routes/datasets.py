@@ -19,6 +19,8 @@ from app.api.schemas.datasets import (
     DatasetRead,
     GrantCreate,
     GrantRead,
+    PurgeCreate,
+    PurgeRead,
     VersionCreate,
     VersionPage,
     VersionRead,
@@ -30,6 +32,7 @@ from app.domain.errors import (
     IdempotencyKeyMissing,
     IdempotencyKeyReused,
     NotFound,
+    PurgeRefused,
     SourceAlreadyRegistered,
     TooManyPending,
     VersionMismatch,
@@ -202,6 +205,25 @@ def retire_dataset(
 ) -> dict[str, Any]:
     """End a dataset for new jobs; its ledger and its loss stay (R20)."""
     document = services.datasets.retire(caller, dataset_id, if_version=version)
+    set_etag(response, document["revision"])
+    return document
+
+
+@router.post(
+    "/{dataset_id}/purge",
+    response_model=PurgeRead,
+    responses=problems(NotFound, VersionMismatch, VersionMissing, PurgeRefused),
+)
+def purge_dataset(
+    dataset_id: UUID,
+    body: PurgeCreate,
+    caller: CallerDep,
+    version: VersionDep,
+    services: ServicesDep,
+    response: Response,
+) -> dict[str, Any]:
+    """Delete what the jobs of a retired dataset released and kept; its loss stays (R20)."""
+    document = services.purging.purge(caller, dataset_id, body.reason, if_version=version)
     set_etag(response, document["revision"])
     return document
 

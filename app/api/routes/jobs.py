@@ -36,6 +36,7 @@ from app.domain.errors import (
     NotAuthenticated,
     NotFound,
     ResultNotReady,
+    ResultPurged,
     ScopeClosed,
 )
 from app.domain.jobs import JobKind
@@ -178,7 +179,7 @@ def cancel_job(job_id: UUID, caller: CallerDep, services: ServicesDep) -> dict[s
             "description": "What it released",
             "content": {FORMS["csv"]: {"schema": {"type": "string"}}, FORMS["parquet"]: {}},
         },
-        **problems(NotFound, ResultNotReady, FormatNotAvailable),
+        **problems(NotFound, ResultNotReady, ResultPurged, FormatNotAvailable),
     },
 )
 def read_job_result(
@@ -219,7 +220,7 @@ def read_job_result(
     response_class=FileResponse,
     responses={
         200: {"content": {"application/octet-stream": {}}, "description": "The file"},
-        **problems(NotFound, ResultNotReady),
+        **problems(NotFound, ResultNotReady, ResultPurged),
     },
 )
 def read_job_artifact(

@@ -16,6 +16,7 @@ from app.domain.errors import (
     IdempotencyKeyReused,
     NotFound,
     ResultNotReady,
+    ResultPurged,
 )
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=StrictRoute)
@@ -24,7 +25,9 @@ router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=StrictRoute)
 @router.post(
     "/{job_id}/publish",
     response_model=PublicationRead,
-    responses=problems(NotFound, ResultNotReady, IdempotencyKeyMissing, IdempotencyKeyReused),
+    responses=problems(
+        NotFound, ResultNotReady, ResultPurged, IdempotencyKeyMissing, IdempotencyKeyReused
+    ),
 )
 def publish_job(
     job_id: UUID,

@@ -234,6 +234,7 @@ class DatasetRead(WireAnswer):
     """The public facts of a dataset. `version` counts its rows' versions, `revision` is the ETag.
 
     `closed_blocks`, where there are blocks: how many, from 0 on, may be charged.
+    `purged_at`, where it was: since when nothing is kept that its jobs released.
     source, source_fingerprint and granted_project_ids are shown to officers and auditors only.
     """
 
@@ -255,9 +256,24 @@ class DatasetRead(WireAnswer):
     raw_viewers: list[str] | None = None
     retain_until: str | None = None
     created_at: TimeText
+    purged_at: TimeText | None = None
     source: dict[str, Any] | None = None
     source_fingerprint: str | None = None
     granted_project_ids: list[IdText] | None = None
+
+
+class PurgeCreate(WireRequest):
+    """Why all that jobs of a retired dataset have kept is deleted; it stands in the chain."""
+
+    reason: Words
+
+
+class PurgeRead(WireAnswer):
+    """Since when nothing is kept that jobs of the dataset released; `revision` is its ETag now."""
+
+    dataset_id: IdText
+    revision: int
+    purged_at: TimeText
 
 
 class DatasetPage(WireAnswer):

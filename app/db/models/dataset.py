@@ -68,6 +68,8 @@ class DatasetRow(Base):
     version: Mapped[int] = mapped_column(Integer)
     created_by: Mapped[UUID] = mapped_column(ForeignKey("principals.id"))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    # when all that its jobs had kept was deleted (R20)
+    purged_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class DatasetVersion(Base):

@@ -66,6 +66,8 @@ class Result(Base):
     # the dataset that it profiles, so that a quote finds the newest one; None for other kinds
     profile_of: Mapped[UUID | None] = mapped_column(ForeignKey("datasets.id"), index=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    # since when document and artifacts are empty, because its dataset was purged (R20)
+    purged_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class Progress(Base):

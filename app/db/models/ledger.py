@@ -70,7 +70,7 @@ class Entry(Base):
         CheckConstraint(
             "kind IN ('opened', 'reserved', 'posted', 'voided', 'opening', 'refreshed', 'raised',"
             " 'lowered', 'frozen', 'thawed', 'closed', 'transferred', 'rate_limited',"
-            " 'published')",
+            " 'published', 'purged')",
             name="kind",
         ),
         CheckConstraint(

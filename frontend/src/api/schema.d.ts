@@ -412,6 +412,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/datasets/{dataset_id}/purge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Purge Dataset
+         * @description Delete what the jobs of a retired dataset released and kept; its loss stays (R20).
+         */
+        post: operations["purge_dataset"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/datasets/{dataset_id}/grants": {
         parameters: {
             query?: never;
@@ -2940,6 +2960,7 @@ export interface components {
          * @description The public facts of a dataset. `version` counts its rows' versions, `revision` is the ETag.
          *
          *     `closed_blocks`, where there are blocks: how many, from 0 on, may be charged.
+         *     `purged_at`, where it was: since when nothing is kept that its jobs released.
          *     source, source_fingerprint and granted_project_ids are shown to officers and auditors only.
          */
         DatasetRead: {
@@ -2991,6 +3012,8 @@ export interface components {
              * Format: date-time
              */
             created_at: string;
+            /** Purged At */
+            purged_at?: string | null;
             /** Source */
             source?: {
                 [key: string]: unknown;
@@ -4415,6 +4438,34 @@ export interface components {
              * Format: date-time
              */
             published_at: string;
+        } & {
+            [key: string]: unknown;
+        };
+        /**
+         * PurgeCreate
+         * @description Why all that jobs of a retired dataset have kept is deleted; it stands in the chain.
+         */
+        PurgeCreate: {
+            /** Reason */
+            reason: string;
+        };
+        /**
+         * PurgeRead
+         * @description Since when nothing is kept that jobs of the dataset released; `revision` is its ETag now.
+         */
+        PurgeRead: {
+            /**
+             * Dataset Id
+             * Format: uuid
+             */
+            dataset_id: string;
+            /** Revision */
+            revision: number;
+            /**
+             * Purged At
+             * Format: date-time
+             */
+            purged_at: string;
         } & {
             [key: string]: unknown;
         };
@@ -6774,6 +6825,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The result was purged (result-purged) */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description A value is not usable (invalid-parameter) */
             422: {
                 headers: {
@@ -6853,6 +6913,15 @@ export interface operations {
             };
             /** @description No result yet (result-not-ready) */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The result was purged (result-purged) */
+            410: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -7770,6 +7839,134 @@ export interface operations {
             };
         };
     };
+    purge_dataset: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description The ETag of what is changed, as it was read. */
+                "If-Match": string;
+            };
+            path: {
+                dataset_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PurgeCreate"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PurgeRead"];
+                };
+            };
+            /** @description The request is malformed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not authenticated (not-authenticated) */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed (not-allowed) */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found (not-found) */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not to be purged now (purge-refused) */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Changed meanwhile (version-mismatch) */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A value is not usable (invalid-parameter) */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description If-Match is missing (version-missing) */
+            428: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     grant_dataset: {
         parameters: {
             query?: never;
@@ -8630,7 +8827,7 @@ export interface operations {
                 cursor?: string | null;
                 /** @description The most items of one page. */
                 limit?: number;
-                kind?: ("opened" | "reserved" | "posted" | "voided" | "opening" | "refreshed" | "raised" | "lowered" | "frozen" | "thawed" | "closed" | "transferred" | "rate_limited" | "published") | null;
+                kind?: ("opened" | "reserved" | "posted" | "voided" | "opening" | "refreshed" | "raised" | "lowered" | "frozen" | "thawed" | "closed" | "transferred" | "rate_limited" | "published" | "purged") | null;
                 /** @description An id, the name of a person, or a part of the service such as `sweep`. */
                 actor?: string | null;
                 job?: string | null;
@@ -8721,7 +8918,7 @@ export interface operations {
             query?: {
                 /** @description What comes first; else as it is said. */
                 order?: ("oldest" | "newest") | null;
-                kind?: ("opened" | "reserved" | "posted" | "voided" | "opening" | "refreshed" | "raised" | "lowered" | "frozen" | "thawed" | "closed" | "transferred" | "rate_limited" | "published") | null;
+                kind?: ("opened" | "reserved" | "posted" | "voided" | "opening" | "refreshed" | "raised" | "lowered" | "frozen" | "thawed" | "closed" | "transferred" | "rate_limited" | "published" | "purged") | null;
                 /** @description An id, the name of a person, or a part of the service such as `sweep`. */
                 actor?: string | null;
                 job?: string | null;
@@ -10222,6 +10419,15 @@ export interface operations {
             };
             /** @description No result yet (result-not-ready) */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The result was purged (result-purged) */
+            410: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -98,6 +98,7 @@ const marks: Record<string, string> = {
   rate_limited: "rate limited",
   refreshed: "began anew",
   published: "a result was published",
+  purged: "what was released was deleted",
 }
 
 export const markName = (kind: string): string => marks[kind] ?? kind.replaceAll("_", " ")

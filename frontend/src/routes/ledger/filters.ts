@@ -18,6 +18,7 @@ export const kinds: NonNullable<EntryQuery["kind"]>[] = [
   "transferred",
   "rate_limited",
   "published",
+  "purged",
 ]
 
 /** What an entry of a kind says. */
@@ -36,6 +37,7 @@ export const kindWords: Record<string, string> = {
   transferred: "A part of the limit went to another budget.",
   rate_limited: "How fast work may be asked for was changed.",
   published: "A result was given to others.",
+  purged: "What was released was deleted; what it cost stays charged.",
 }
 
 export const fields = ["kind", "actor", "job", "from", "to", "search", "order"] as const
