@@ -1,7 +1,15 @@
 """How a request body is read: strict JSON of one meaning, before anything else looks at it."""
 
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections import Counter
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Mapping,
+    Sequence,
+)
 from hashlib import sha256
 from typing import Any
 
@@ -45,9 +53,10 @@ class StrictRequest(Request):
 
 
 class StrictRoute(APIRoute):
-    """A route that reads its body strictly, only as JSON, and refuses unknown query parameters.
+    """A route that reads its body strictly, only as JSON, and refuses strange query parameters.
 
-    A misspelt filter would be no filter, and answer with more than was asked for.
+    A misspelt filter would be no filter, and answer with more than was asked for; so would one of
+    two that bear one name.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -62,7 +71,7 @@ class StrictRoute(APIRoute):
             content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
             if content_type != "application/json" and self.body_field and await strict.body():
                 raise HTTPException(415, "a body is sent as application/json")
-            _refuse_unknown(request.query_params.keys(), known)
+            _refuse_strange([name for name, _ in request.query_params.multi_items()], known)
             return await handle(strict)
 
         return handle_strictly
@@ -131,11 +140,18 @@ def _query_names(dependant: Dependant) -> frozenset[str]:
     return frozenset(own.union(*(_query_names(below) for below in dependant.dependencies)))
 
 
-def _refuse_unknown(names: Iterable[str], known: frozenset[str]) -> None:
-    unknown = [
-        {"type": "extra_forbidden", "loc": ("query", name), "msg": "is not known here"}
-        for name in names
-        if name not in known
+def _refuse_strange(names: Sequence[str], known: frozenset[str]) -> None:
+    strange = [
+        {"type": "extra_forbidden", "loc": ("query", name), "msg": said}
+        for name, times in Counter(names).items()
+        if (said := _why_strange(times, is_known=name in known))
     ]
-    if unknown:
-        raise RequestValidationError(unknown)
+    if strange:
+        raise RequestValidationError(strange)
+
+
+def _why_strange(times: int, *, is_known: bool) -> str:
+    if not is_known:
+        return "is not known here"
+    # of two filters one would be dropped, and nobody would know which
+    return "stands more than once" if times > 1 else ""

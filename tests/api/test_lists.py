@@ -191,3 +191,11 @@ def test_each_job_of_the_list_says_its_newest_entry_where_it_is_charged(house: W
     member = f"/projects/{house.ids['team']}/members/{house.ids['ml_engineer']}"
     assert house.ask("DELETE", member, by="admin").is_success
     assert [each["charge"] for each in found(house, "jobs", by="ml_engineer")] == [None] * 3
+
+
+def test_a_filter_that_stands_twice_is_refused_and_neither_is_taken(on_sqlite: World) -> None:
+    for path in ("/jobs?state=failed&state=settled", "/budgets?limit=1&limit=1"):
+        answer = on_sqlite.ask("GET", path)
+        assert answer.status_code == 422
+        (error,) = answer.json()["errors"]
+        assert (error["in"], error["reason"]) == ("query", "stands more than once")
