@@ -50,6 +50,7 @@ python3 dev.py VERB
   check                               style, types, import contracts, licences, migrations, the page
   generate                            write openapi.yaml, the schema of reports, the page's types,
                                       THIRD-PARTY-NOTICES
+  screens                             a picture of every page, of the demo's house (docs/screens)
   bench NAME                          one benchmark; without NAME, their names
 """
 
@@ -72,7 +73,7 @@ def main(arguments: "list[str]") -> int:
             step_aside(arguments)
         set_up()
         compile_kernels()
-        if verb in ("demo", "up", "test"):
+        if verb in ("demo", "up", "test", "screens"):
             build_page()
         if verb == "test" and "--spark" in rest:
             bring_spark()
@@ -387,6 +388,11 @@ def generate(arguments: "list[str]") -> int:
     return subprocess.run(notices, cwd=ROOT, check=False).returncode
 
 
+def screens(arguments: "list[str]") -> int:
+    """Take the pictures of the page."""
+    return run_module("examples.demo.screens", arguments)
+
+
 def bench(arguments: "list[str]") -> int:
     """Run one benchmark."""
     names = sorted(p.stem for p in (ROOT / "benchmarks").glob("*.py") if p.stem.isidentifier())
@@ -437,6 +443,7 @@ VERBS: "dict[str, Callable[[list[str]], int]]" = {
     "test": test,
     "check": check,
     "generate": generate,
+    "screens": screens,
     "bench": bench,
 }
 

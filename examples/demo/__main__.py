@@ -2,54 +2,31 @@
 
 import argparse
 import json
-import shutil
 import sys
-import time
 from collections.abc import Mapping
-from contextlib import closing
-from pathlib import Path
 from typing import Any, TextIO
 
 from app.api.page import BuiltPage
-from app.db.session import make_engine, make_session_maker
-from app.embedded import House, HouseRefused, running
-from app.settings import Settings
+from app.embedded import House, HouseRefused
 from app.supervision import ChildFailed
-from examples.demo import data, people
-from examples.demo.scenario import Scenario
+from examples.demo import people
+from examples.demo.playing import played
 from examples.demo.stage import Quiet, Stage, Terminal
 
-HOME = Path(".epsilon") / "demo"
 HALF_WIDTHS_MOST = 5
 REFUSED = 409
 
 
 def main() -> int:
     """Play the demo; 0 where every act went as it should."""
-    began_s = time.monotonic()
     parser = argparse.ArgumentParser(prog="dev.py demo", description=__doc__)
     parser.add_argument("--once", action="store_true", help="end after the last act")
     parser.add_argument("--json", action="store_true", help="print the facts as JSON")
     parser.add_argument("--port", type=int, default=0, help="port to serve on; a free one if unset")
     arguments = parser.parse_args()
     stage: Stage = Quiet() if arguments.json else Terminal()
-    # every demo begins with an empty ledger of its own; a real one is never deleted
-    shutil.rmtree(HOME, ignore_errors=True)
-    folder = HOME / "data"
-    folder.mkdir(parents=True)
-    stage.say("Writing the demo's data and starting database, broker, worker and API …")
-    data.write_flights(folder)
-    data.write_digits(folder)
-    settings = Settings(home=HOME, port=arguments.port)
     try:
-        with running(settings) as house:
-            if house.admin_key is None:
-                raise RuntimeError("a fresh demo found people in its database")
-            engine = make_engine(house.settings.database_url)
-            scenario = Scenario(folder.resolve(), make_session_maker(engine), stage, began_s)
-            with closing(people.introduce(house.url, house.admin_key)) as cast:
-                facts = scenario.play(cast)
-            engine.dispose()
+        with played(stage, port=arguments.port) as (house, cast, facts):
             if arguments.json:
                 sys.stdout.write(json.dumps(facts, indent=1) + "\n")
                 sys.stdout.flush()
