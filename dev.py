@@ -52,6 +52,7 @@ python3 dev.py VERB
                                       THIRD-PARTY-NOTICES
   screens                             a picture of every page, of the demo's house (docs/screens)
   bench NAME                          one benchmark; without NAME, their names
+  wheels FOLDER                       what a machine without a network installs the service from
 """
 
 
@@ -73,7 +74,7 @@ def main(arguments: "list[str]") -> int:
             step_aside(arguments)
         set_up()
         compile_kernels()
-        if verb in ("demo", "up", "test", "screens"):
+        if verb in ("demo", "up", "test", "screens", "wheels"):
             build_page()
         if verb == "test" and "--spark" in rest:
             bring_spark()
@@ -402,6 +403,12 @@ def bench(arguments: "list[str]") -> int:
     return run_module(f"benchmarks.{arguments[0]}", arguments[1:])
 
 
+def wheels(arguments: "list[str]") -> int:
+    """Fill a folder from which the service is installed without a network."""
+    folder = [os.path.abspath(each) for each in arguments]  # noqa: PTH100 - a flag stays one
+    return run_module("deploy.offline", folder if len(arguments) == 1 else arguments)
+
+
 def check(arguments: "list[str]") -> int:
     """Run every check, also after one has failed; 0 only if all are clean."""
     if arguments:
@@ -445,6 +452,7 @@ VERBS: "dict[str, Callable[[list[str]], int]]" = {
     "generate": generate,
     "screens": screens,
     "bench": bench,
+    "wheels": wheels,
 }
 
 if __name__ == "__main__":
