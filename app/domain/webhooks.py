@@ -136,19 +136,22 @@ def secret_sha256(secret: bytes) -> str:
 
 
 def signed_headers(
-    secret: bytes, delivery_id: str, timestamp_s: int, body: bytes
+    secrets: Sequence[bytes], delivery_id: str, timestamp_s: int, body: bytes
 ) -> dict[str, str]:
     """The three headers of a signed body.
 
+    secrets: what signs; while a key is replaced there are two, and a receiver takes either.
     timestamp_s: Unix time of this attempt; a receiver refuses old ones, so that nobody who has
         seen a request can send it again later, and drops ids that it has seen.
     """
     signed = f"{delivery_id}.{timestamp_s}.".encode() + body
-    signature = base64.b64encode(hmac.digest(secret, signed, "sha256")).decode()
+    signatures = [
+        base64.b64encode(hmac.digest(secret, signed, "sha256")).decode() for secret in secrets
+    ]
     return {
         "webhook-id": delivery_id,
         "webhook-timestamp": str(timestamp_s),
-        "webhook-signature": f"v1,{signature}",
+        "webhook-signature": " ".join(f"v1,{each}" for each in signatures),
     }
 
 

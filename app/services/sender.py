@@ -131,9 +131,9 @@ class Sender:
     async def _post(self, claim: Claim, webhook_id: UUID) -> str | None:
         if not claim.url:
             return ENDED
-        secret = webhook_keys.secret_of(self._key_file, webhook_id, claim.secret_sha256)
+        secrets = webhook_keys.secrets_of(self._key_file, webhook_id, claim.secret_sha256)
         body = delivery_body(claim)
-        headers = signed_headers(secret, str(claim.id), int(claim.now.timestamp()), body)
+        headers = signed_headers(secrets, str(claim.id), int(claim.now.timestamp()), body)
         attempt = await posting.post(parse_url(claim.url), headers, body, self._networks)
         return attempt.failure
 

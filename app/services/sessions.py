@@ -109,6 +109,25 @@ def end_all(
     return [row.id for row in rows]
 
 
+def end_everybodys(make_session: SessionMaker) -> int:
+    """End every session of everybody, as when cookies may have got about; says how many.
+
+    For who runs the service. No key signs sessions: each is a secret of its own, so this is what
+    takes the place of a rotation.
+    """
+    with transaction(make_session) as session:
+        now = database_now(session)
+        rows = session.scalars(
+            select(BrowserSession)
+            .where(BrowserSession.ended_at.is_(None))
+            .order_by(BrowserSession.id)
+            .with_for_update()
+        ).all()
+        for row in rows:
+            _end(session, row, actor_id=None, because="operator", now=now)
+        return len(rows)
+
+
 class Sessions:
     """Use cases on sessions. `ways`: how people sign in here."""
 
@@ -184,7 +203,7 @@ def _good_until(row: BrowserSession) -> datetime:
 
 
 def _end(
-    session: Session, row: BrowserSession, *, actor_id: UUID, because: str, now: datetime
+    session: Session, row: BrowserSession, *, actor_id: UUID | None, because: str, now: datetime
 ) -> None:
     row.ended_at = now
     row.ended_because = because
@@ -193,7 +212,7 @@ def _end(
 
 def _record(
     session: Session,
-    actor_id: UUID,
+    actor_id: UUID | None,
     action: str,
     row: BrowserSession,
     facts: dict[str, Any],

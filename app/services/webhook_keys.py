@@ -45,14 +45,9 @@ def load_or_create(path: Path) -> bytes:
     """
     if path.exists():
         return load(path)
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(BYTES))
-            file.flush()
-            os.fsync(file.fileno())
+        beside = _written_beside(path)
         try:
             # a name for the whole file or none: two processes at once make one key
             os.link(beside, path)
@@ -66,13 +61,60 @@ def load_or_create(path: Path) -> bytes:
     return load(path)
 
 
-def secret_of(path: Path, webhook_id: UUID, expected_sha256: str) -> bytes:
-    """What signs for a webhook.
+def before(path: Path) -> Path:
+    """Where the key that is being replaced lies until nobody needs it any more."""
+    return path.with_name(f"{path.name}.before")
+
+
+def rotate(path: Path) -> bytes:
+    """Put a new key in the file's place and keep the old one beside it; the new key.
+
+    While one is being replaced already, that one goes on: a crash between any two steps loses
+    neither key, and whoever calls again ends what was begun.
 
     Raises:
-        KeyRefused: the file cannot be used, or is not the one that the webhook was made with.
+        KeyRefused: the key cannot be used, or the files cannot be written.
     """
-    secret = derived_secret(load(path), webhook_id.bytes)
-    if secret_sha256(secret) != expected_sha256:
+    old = load(path)
+    try:
+        if before(path).exists() and load(before(path)) != old:
+            return old
+        if not before(path).exists():
+            os.link(path, before(path))
+        _written_beside(path).replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise KeyRefused(f"cannot replace the key file {path} ({error.strerror})") from None
+    return load(path)
+
+
+def forget_before(path: Path) -> None:
+    """Delete the key that was replaced: from then on the new one signs alone."""
+    before(path).unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def secrets_of(path: Path, webhook_id: UUID, expected_sha256: str) -> list[bytes]:
+    """What signs for a webhook: by the key of the file, and by the one that it replaces.
+
+    Raises:
+        KeyRefused: a file cannot be used, or the webhook was made with neither of them.
+    """
+    keys = [load(path)]
+    if before(path).exists():
+        keys.append(load(before(path)))
+    found = [derived_secret(key, webhook_id.bytes) for key in keys]
+    if expected_sha256 not in map(secret_sha256, found):
         raise KeyRefused(f"the key file {path} is not the one that this webhook was made with")
-    return secret
+    return found
+
+
+def _written_beside(path: Path) -> Path:
+    """A file with a new key, whole and durable, next to where it belongs."""
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(secrets.token_bytes(BYTES))
+        file.flush()
+        os.fsync(file.fileno())
+    return beside

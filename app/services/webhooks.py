@@ -164,6 +164,65 @@ class Webhooks:
             return [webhook_json(row) for row in session.scalars(statement)]
 
 
+@dataclass(frozen=True, slots=True)
+class NewSecret:
+    """What a webhook's receiver has to be told, and who it is."""
+
+    webhook_id: UUID
+    host: str
+    secret: str
+
+
+def rotate_key(make_session: SessionMaker, key_file: Path) -> list[NewSecret]:
+    """Replace the key that secrets are derived from; for who runs the service.
+
+    Until `end_rotation` each body is signed by both keys, so that receivers can be told one by one.
+    Said again before that, it tells the same secrets again.
+
+    Raises:
+        KeyRefused: the key cannot be used, or the files cannot be written.
+    """
+    key = webhook_keys.rotate(key_file)
+    with transaction(make_session) as session:
+        # the file first: a row that names the old secret is signed for by the old key meanwhile
+        now = database_now(session)
+        told = []
+        rows = session.scalars(
+            select(Webhook).where(Webhook.ended_at.is_(None)).order_by(Webhook.id).with_for_update()
+        )
+        for row in rows:
+            secret = derived_secret(key, row.id.bytes)
+            row.secret_sha256 = secret_sha256(secret)
+            told.append(NewSecret(row.id, parse_url(row.url).host, secret_text(secret)))
+        audit.record(
+            session,
+            actor_id=None,
+            action="webhooks.key-rotated",
+            subject=None,
+            facts={"webhooks": len(told)},
+            at=now,
+        )
+    return told
+
+
+def end_rotation(make_session: SessionMaker, key_file: Path) -> int:
+    """Let the new key sign alone; says for how many webhooks.
+
+    Raises:
+        KeyRefused: a webhook has its secret by the old key still; rotate again, it goes on.
+    """
+    key = webhook_keys.load(key_file)
+    with snapshot(make_session) as session:
+        rows = session.execute(
+            select(Webhook.id, Webhook.secret_sha256).where(Webhook.ended_at.is_(None))
+        ).all()
+    for webhook_id, digest in rows:
+        if digest != secret_sha256(derived_secret(key, webhook_id.bytes)):
+            raise KeyRefused(f"webhook {webhook_id} is not signed for by the new key: rotate again")
+    webhook_keys.forget_before(key_file)
+    return len(rows)
+
+
 def webhook_json(row: Webhook) -> dict[str, Any]:
     """A webhook in the wire form: all but its secret, which is not known here."""
     return {

@@ -114,13 +114,13 @@ def test_waits_double_up_to_an_hour_and_a_day_holds_some_thirty() -> None:
 
 def test_a_signature_covers_the_id_the_time_and_every_byte_of_the_body() -> None:
     secret = derived_secret(b"k" * 32, b"w" * 16)
-    first = signed_headers(secret, "d1", 1_800_000_000, b"{}")["webhook-signature"]
+    first = signed_headers([secret], "d1", 1_800_000_000, b"{}")["webhook-signature"]
     others = [
-        signed_headers(secret, "d2", 1_800_000_000, b"{}"),
-        signed_headers(secret, "d1", 1_800_000_001, b"{}"),
-        signed_headers(secret, "d1", 1_800_000_000, b"{ }"),
-        signed_headers(derived_secret(b"k" * 32, b"x" * 16), "d1", 1_800_000_000, b"{}"),
-        signed_headers(derived_secret(b"l" * 32, b"w" * 16), "d1", 1_800_000_000, b"{}"),
+        signed_headers([secret], "d2", 1_800_000_000, b"{}"),
+        signed_headers([secret], "d1", 1_800_000_001, b"{}"),
+        signed_headers([secret], "d1", 1_800_000_000, b"{ }"),
+        signed_headers([derived_secret(b"k" * 32, b"x" * 16)], "d1", 1_800_000_000, b"{}"),
+        signed_headers([derived_secret(b"l" * 32, b"w" * 16)], "d1", 1_800_000_000, b"{}"),
     ]
     assert first not in [other["webhook-signature"] for other in others]
     assert len({other["webhook-signature"] for other in others}) == len(others)
@@ -132,7 +132,7 @@ def test_the_signature_is_that_of_the_public_specification() -> None:
 
     secret = base64.b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     headers = signed_headers(
-        secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}'
+        [secret], "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}'
     )
     assert headers["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
