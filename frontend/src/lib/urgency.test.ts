@@ -34,4 +34,11 @@ describe("urgency", () => {
   it("measures no plan by an epsilon that it does not have", () => {
     expect(usedShare({ ...budget("a", "1", "0"), consumed: null })).toBe(0)
   })
+
+  it("leaves out the periods of a window, which shows what is left in the one in force", () => {
+    const ended = { ...budget("by month, March", "1", "0"), kind: "period" }
+    expect(byUrgency([ended, budget("by month", "0.1", "0.9")]).map(({ name }) => name)).toEqual([
+      "by month",
+    ])
+  })
 })

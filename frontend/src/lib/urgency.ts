@@ -21,10 +21,13 @@ export function urgencyOf(budget: Budget): Urgency {
 
 const order: Urgency[] = ["frozen", "exhausted", "soon", "in use"]
 
-/** The budgets that anybody can spend from or has to thaw, the most urgent first. */
+/**
+ * The budgets that anybody can spend from or has to thaw, the most urgent first. A window stands
+ * for its periods: it shows what is left in the one in force, and one that has ended is no danger.
+ */
 export function byUrgency(budgets: Budget[]): Budget[] {
   return budgets
-    .filter((budget) => budget.state === "open" || budget.state === "frozen")
+    .filter(({ kind, state }) => kind !== "period" && (state === "open" || state === "frozen"))
     .sort(
       (one, other) =>
         order.indexOf(urgencyOf(one)) - order.indexOf(urgencyOf(other)) ||
