@@ -43,7 +43,10 @@ def _words(page: int, text: pdfium.PdfTextPage) -> Iterator[Box]:
         # blanks have no ink, and a break inside a long id has none either
         inked = not character.isspace() and character != "\u200b" and right > left
         starts = word and (
-            abs(bottom - word[-1][2]) > 6 or left < word[-1][1] or left > word[-1][3] + 4
+            abs(bottom - word[-1][2]) > 6
+            # the letters of a ligature share one box, and rounding may put the later one first
+            or left < word[-1][1] - 0.5
+            or left > word[-1][3] + 4
         )
         if word and (not inked or starts):
             yield _joined(page, word)
